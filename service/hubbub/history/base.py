@@ -1,0 +1,377 @@
+"""The contract between Hubbub and whatever keeps its history.
+
+One interface, several adapters (`sqlite`, later `mongo`), one body of tests over all of them
+(`tests/contract/test_history.py`). Nothing above this package knows which adapter is behind it.
+
+**What every adapter promises**
+
+1. A write that returned survives `kill -9` and power loss. One that raised `HubbubError("unavailable")` may or may not
+   have happened: the caller must treat its outcome as unknown.
+2. Every change of a room's messages claims the room's next revision: 1, 2, 3 … without holes. A message's `seq` is the
+   revision at which it was created, and its place in the room for ever.
+3. `(room uid, sender, key)` is unique for ever. A repeated `Insert` yields the message as it now stands, and claims
+   nothing.
+4. Every read sees one state of the store: the `head` in its answer and the documents in it belong together.
+5. Reads never wait for writes, nor writes for reads, longer than a moment.
+
+A room is known to the store by its **uid**, made when the room is made and never used again; a room that is deleted and
+made anew under the same id has another uid, and so another epoch. All times are integer milliseconds since the Unix
+epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from hubbub.errors import HubbubError
+
+__all__ = [
+    "MEMBER_ROLES",
+    "Change",
+    "FOREVER",
+    "Edit",
+    "History",
+    "Insert",
+    "Message",
+    "MessagePage",
+    "Outcome",
+    "Person",
+    "Role",
+    "Room",
+    "RoomKind",
+    "RoomPage",
+    "RoomView",
+    "SearchPage",
+    "Sender",
+    "Standing",
+    "StandingPage",
+    "Written",
+]
+
+RoomKind = Literal["public", "private", "direct"]
+Role = Literal["owner", "moderator", "member", "invited"]
+MEMBER_ROLES: frozenset[Role] = frozenset({"owner", "moderator", "member"})
+"""The roles that make a member; `invited` is a standing, not a membership."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the store knows of a room. `head` is its last claimed revision, `members` how many members it has."""
+
+    uid: str
+    id: str
+    kind: RoomKind
+    title: str
+    topic: str
+    capacity: int
+    slow_mode_s: int
+    created_at: int
+    head: int = 0
+    members: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user as last seen by the service."""
+
+    id: str
+    name: str
+    guest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one user stands to one room. A user about whom nothing is recorded has no standing.
+
+    `role` is None for somebody who is no member and not invited, but muted or banned. `muted_until` and `banned_until`
+    are 0 when not in force, `FOREVER` when without end. `knew` says that a banned user was a member or invited when the
+    ban was made, so that the ban tells him nothing new. `read_seq` is the last message read.
+    """
+
+    user: str
+    role: Role | None = None
+    joined_at: int = 0
+    muted_until: int = 0
+    banned_until: int = 0
+    knew: bool = False
+    read_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a message, as they were called then."""
+
+    id: str
+    name: str
+    guest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it stands at revision `rev`.
+
+    `reactions` maps an emoji to the ids of the users who gave it, in the order in which they did.
+    """
+
+    uid: str
+    seq: int
+    rev: int
+    key: str
+    sender: Sender
+    body: str
+    reply_to: str | None
+    mentions: tuple[str, ...]
+    created_at: int
+    edited_at: int | None = None
+    deleted: bool = False
+    reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """`<room uid>.<seq>`: unique in the whole service, and found without an index of its own."""
+        return f"{self.uid}.{self.seq}"
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A new message. `message.seq` and `message.rev` are 0; the store claims them."""
+
+    message: Message
+
+
+Edit = Callable[[Message], Message | None]
+"""From the message as it stands to how it shall stand; None if nothing changes.
+
+Pure, quick, and called by the store, possibly on another thread and more than once. It may raise `HubbubError` to
+refuse. `rev` of what it returns is ignored; the store claims it. `seq`, `uid`, `key` and `sender` must stay.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of an existing message. If there is no such message the outcome is `HubbubError("not_found")`."""
+
+    uid: str
+    seq: int
+    edit: Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of a write that stands.
+
+    `claimed` is the revision that this write claimed; 0 if it claimed none, because the message was there before
+    (`duplicate`) or because the edit changed nothing. `message` is the message as it stands then.
+    """
+
+    message: Message
+    claimed: int
+    duplicate: bool = False
+
+
+Outcome = Written | HubbubError
+"""One per write of a batch; an error is that write's own and leaves the others of its batch alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A run of messages read in one state of the store, ascending by `seq` or by `rev` as the reading method says.
+
+    `head` is the room's head in that state. `more_before` and `more_after` say whether there are more in either
+    direction; a reading by revision sets only `more_after`.
+    """
+
+    messages: Sequence[Message]
+    head: int
+    more_before: bool = False
+    more_after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """A room as one user sees it. `unread` is at most 1000, which means "or more"."""
+
+    room: Room
+    standing: Standing | None
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPage:
+    rooms: Sequence[RoomView]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingPage:
+    """Members in the order (joined_at, user); each with what is known of the person."""
+
+    members: Sequence[tuple[Standing, Person]]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Hits, newest first. `ids` in parallel: the public id of each message's room."""
+
+    messages: Sequence[Message]
+    room_ids: Sequence[str]
+    cursor: str | None
+
+
+class History(Protocol):
+    """What keeps rooms, standings and messages.
+
+    Every method may raise `HubbubError("unavailable")`. Nothing else is raised, unless a method says so.
+    """
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open, lock and migrate. Raises `StoreError` with one sentence for the operator."""
+
+    async def close(self) -> None:
+        """Finish what was begun, then release everything. Safe to call twice, and after a failed `open`."""
+
+    async def check(self) -> None:
+        """Answer if the store can be read and written now, within two seconds; else raise `unavailable`."""
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def lane(self, uid: str) -> str:
+        """Which queue the writes of a room wait in. The writer has one batch per lane in flight."""
+
+    async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
+        """Write a batch of one lane, in its order, in one durable step. One outcome per write, in the same order.
+
+        A room that is unknown (or was deleted) yields `not_found` for each of its writes. The same `(sender, key)`
+        twice in one batch: the second is a duplicate of the first. Called by the writer alone.
+        """
+
+    async def message(self, uid: str, seq: int) -> Message | None: ...
+
+    async def message_by_key(self, uid: str, sender: str, key: str) -> Message | None: ...
+
+    async def page(
+        self,
+        uid: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+        limit: int,
+        max_bytes: int,
+    ) -> MessagePage:
+        """A page by `seq`, ascending. At most one of the three is given; none means the newest page.
+
+        `before` and `after` are exclusive; `around` is in the middle of the page, included if it exists. A page ends
+        before the bodies in it exceed `max_bytes` (counted as UTF-8), but has at least one message if there is one; the end that is
+        cut is the one away from the anchor (the oldest for `before` and newest pages).
+        """
+
+    async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
+        """The messages whose latest revision is above `since`, ascending by that revision."""
+
+    async def revisions(self, uid: str, *, after: int, upto: int) -> Sequence[tuple[int, Message]]:
+        """For each revision in `(after, upto]`, ascending: the revision and its message as it stands now."""
+
+    async def head(self, uid: str) -> int: ...
+
+    async def search(
+        self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
+    ) -> SearchPage:
+        """Messages that contain all `phrases` (each a word, or words in this order), in the rooms `uids`, and in
+        all public rooms as well if `public`. The index may lag by a second, but a hit is a message as it stands now,
+        never deleted. A cursor that was not made here raises `HubbubError("bad_request")`.
+        """
+
+    # -- rooms -------------------------------------------------------------------------------------------------------
+
+    async def create_room(self, room: Room, members: Sequence[tuple[Standing, Person]]) -> Room:
+        """Raises `HubbubError("conflict")` if the id is taken (for direct rooms the caller then reads it)."""
+
+    async def room(self, id: str) -> Room | None: ...
+
+    async def update_room(
+        self,
+        uid: str,
+        *,
+        title: str | None = None,
+        topic: str | None = None,
+        capacity: int | None = None,
+        slow_mode_s: int | None = None,
+    ) -> Room:
+        """Change what is not None. `HubbubError("not_found")` if the room is gone."""
+
+    async def delete_room(self, uid: str) -> bool:
+        """The room, its standings and its messages are gone at once for every reader; space may come back later."""
+
+    async def rooms(
+        self, *, user: str, query: str | None, mine: bool, everything: bool, limit: int, cursor: str | None
+    ) -> RoomPage:
+        """Rooms that `user` may know, ascending by id: public ones and those in which they have a role; with `mine`
+        only the latter; with `everything` (an administrator) private ones too, but not direct ones of others.
+        Rooms that ban the user at this moment are listed only if public.
+        `query` is searched for in id and title, without regard to case. Cursors as in `search`.
+        """
+
+    async def view(self, uid: str, user: str) -> RoomView | None: ...
+
+    # -- standings ---------------------------------------------------------------------------------------------------
+
+    async def standing(self, uid: str, user: str) -> Standing | None: ...
+
+    async def standings_of(self, user: str) -> Mapping[str, Standing]:
+        """All standings of a user, by room uid."""
+
+    async def members(self, uid: str, *, limit: int, cursor: str | None) -> StandingPage: ...
+
+    async def member_ids(self, uid: str, candidates: Sequence[str]) -> frozenset[str]:
+        """Those of the candidates who are members."""
+
+    async def join(self, uid: str, person: Person, *, at: int, role: Role = "member", need_invite: bool = False) -> tuple[Standing, bool, int]:
+        """Make the person a member, unless they are; returns the standing, whether it is new, and the member count.
+
+        `read_seq` of a new member is the newest `seq`. Raises `room_full` (capacity reached, checked in the same
+        step), `banned` (a ban is in force at `at`), `not_found` (no such room, or `need_invite` and no invitation).
+        A mute survives leaving and joining.
+        """
+
+    async def leave(self, uid: str, user: str) -> tuple[int, Standing | None]:
+        """End a membership or an invitation; a mute or a ban stays. Returns the member count and, if the last owner
+        left and members remain, the new owner: the longest-standing moderator, else the longest-standing member.
+        No error if the user was no member.
+        """
+
+    async def invite(self, uid: str, person: Person, *, at: int) -> bool:
+        """Record an invitation; False if the user is a member or invited already. `conflict` if banned at `at`."""
+
+    async def set_role(self, uid: str, user: str, role: Role) -> Standing:
+        """`not_found` if the user is no member; `conflict` if that would leave the room without an owner."""
+
+    async def mute(self, uid: str, user: str, *, until: int) -> Standing:
+        """0 ends it. May precede membership."""
+
+    async def ban(self, uid: str, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
+        """Ban, and end the membership or invitation. Returns the standing, whether they were a member, the member
+        count, and the new owner as `leave` does. `until=0` ends the ban.
+        """
+
+    async def mark_read(self, uid: str, user: str, seq: int) -> tuple[int, int]:
+        """Raise the read mark (never lower it; never above the newest `seq`); returns `(read_seq, unread)`.
+        `not_found` if the user is no member.
+        """
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    async def remember(self, person: Person, *, at: int) -> None:
+        """Record a person's name; a second name replaces the first."""
+
+    async def people(self, ids: Sequence[str]) -> Mapping[str, tuple[Person, int]]:
+        """What is known of these users: the person, and when they were last remembered."""
+
+
+FOREVER: int = 2**53 - 1
+"""The end of a ban or mute without end: the largest integer that JSON numbers carry exactly (RFC 8259, section 6)."""
