@@ -1,0 +1,313 @@
+"""Every setting of the service, each declared once: kind, default, unit, meaning and reason.
+
+The three sources, the flags of `hubbub serve` and `docs/reference/settings.md` are all made from these declarations.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, Literal
+
+from hubbub.settings_fields import (
+    Choice,
+    NodeName,
+    Origins,
+    Seconds,
+    Store,
+    Switch,
+    Text,
+    Whole,
+    check_jwks_url,
+    declaration_of,
+    refuse_redis,
+    setting,
+)
+from hubbub.settings_keys import check_public_key, check_secret
+
+__all__ = ["Settings", "default_store"]
+
+_MASK: Final = "********"
+_DAY_S: Final = 86400
+
+
+def default_store(environ: Mapping[str, str]) -> str:
+    """The store of a user who named none: the XDG state directory; a relative XDG path is ignored, as XDG asks."""
+    state = Path(environ.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():
+        state = Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+    return f"sqlite:///{state / 'hubbub' / 'hubbub.db'}"
+
+
+def _random_node() -> str:
+    return f"n-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The effective settings of a process. Made by `hubbub.settings.load`, which validates; tests may make their own.
+
+    Units are in the names: `_s` seconds, `_bytes` bytes; `max_body` counts code points.
+    """
+
+    host: str = setting(
+        Text(),
+        "127.0.0.1",
+        what="The address to listen on.",
+        why="Nobody outside this machine gets in before the operator decides so.",
+    )
+    port: int = setting(
+        Whole(low=0, high=65535),
+        8000,
+        what="The TCP port to listen on.",
+        zero="0: the system chooses a free port.",
+        why="8000 needs no privileges.",
+    )
+    store: str = setting(
+        Store(),
+        lambda: default_store(os.environ),
+        shown_default="sqlite:///STATE/hubbub/hubbub.db, where STATE is XDG_STATE_HOME or ~/.local/state",
+        what="Where history is kept: `sqlite:///PATH`, from the working directory, or with a fourth slash absolute.",
+        why="A file in the user's state directory works with nothing installed, wherever the service is started from.",
+    )
+    redis: str | None = setting(
+        Text(check=refuse_redis),
+        None,
+        what="The Redis server that joins nodes. Not in this version: any value is refused.",
+        zero="None: one node, in memory.",
+        why="One machine needs no cluster.",
+    )
+    node: str = setting(
+        NodeName(),
+        _random_node,
+        shown_default="n- and six random digits",
+        what="This node's name: 1 to 32 small letters, digits and hyphens. Session ids begin with it.",
+        why="A balancer routes by it; alone any name will do.",
+    )
+    jwt_secret: str | None = setting(
+        Text(check=check_secret),
+        None,
+        secret=True,
+        what="The secret that signs and verifies tokens with HS256.",
+        zero="None: not used.",
+        why="At least 32 bytes, because a shorter one is easier to guess than the hash (RFC 7518, section 3.2).",
+    )
+    jwt_public_key: str | None = setting(
+        Text(check=check_public_key),
+        None,
+        what="A public key in PEM form, or the path of one: RSA for RS256, EC P-256 for ES256, Ed25519 for EdDSA.",
+        zero="None: not used.",
+        why="The algorithm follows from the key, never from the token, so a token cannot talk its way in.",
+    )
+    jwks_url: str | None = setting(
+        Text(check=check_jwks_url),
+        None,
+        what="Where the issuer publishes its keys (RFC 7517); kept for 10 minutes, fetched anew for an unknown key.",
+        zero="None: not used.",
+        why="https, or http on loopback: who can change the keys can be anybody.",
+    )
+    jwt_audience: str | None = setting(
+        Text(),
+        None,
+        what="The audience that tokens have to name in `aud`.",
+        zero="None: tokens that name any audience are refused, because they are meant for others (RFC 7519, 4.1.3).",
+        why="An issuer that serves several services says with it which one a token is for.",
+    )
+    jwt_issuer: str | None = setting(
+        Text(),
+        None,
+        what="The issuer that tokens have to name in `iss`.",
+        zero="None: `iss` is not looked at.",
+        why="The key alone says enough where one issuer uses it.",
+    )
+    jwt_leeway_s: float = setting(
+        Seconds(low=0, high=300),
+        5.0,
+        unit="seconds",
+        what="By how much the issuer's clock may differ from ours, either way.",
+        zero="0: not at all.",
+        why="Synchronised machines differ by less than a second; five forgive a bad day and no stolen token.",
+    )
+    guests: Literal["auto", "on", "off"] = setting(
+        Choice("auto", "on", "off"),
+        "auto",
+        what="Whether anybody may come in under a name of their choice (`POST /api/guest`).",
+        why="`auto` is on only while no key is configured: whoever has accounts decides about guests explicitly.",
+    )
+    guest_token_s: float = setting(
+        Seconds(low=60, high=365 * _DAY_S),
+        float(_DAY_S),
+        unit="seconds",
+        what="How long a guest's token is valid.",
+        why="A day outlives a laptop's sleep, and a name nobody uses any more is not kept for ever.",
+    )
+    origins: tuple[str, ...] = setting(
+        Origins(),
+        (),
+        what="Web origins whose pages may use the service, for CORS and WebSocket; `*` for all, with a warning.",
+        zero="Empty: only pages that the service itself serves.",
+        why="Any page in a user's browser could otherwise speak in that user's name where cookies carry the token.",
+    )
+    limits: bool = setting(
+        Switch(),
+        True,
+        what="Whether rates are limited.",
+        why="Off is for benchmarks only, and warns loudly: without limits one client can starve the others.",
+    )
+    query_tokens: bool = setting(
+        Switch(),
+        False,
+        what="Whether a token may come in the URL (`?token=`).",
+        why="URLs end up in logs and histories.",
+    )
+    token_expiring_s: float = setting(
+        Seconds(low=0, high=_DAY_S),
+        60.0,
+        unit="seconds",
+        what="How long before its token expires a connection is sent `token:expiring`.",
+        zero="0: never.",
+        why="A minute is enough to fetch a token over a bad line.",
+    )
+    max_body: int = setting(
+        Whole(low=1, high=65536),
+        8192,
+        unit="code points",
+        what="The longest body of a message.",
+        why="More than two printed pages; longer texts are documents, and belong elsewhere.",
+    )
+    max_packet_bytes: int = setting(
+        Whole(low=1024, high=16 * 2**20),
+        131072,
+        unit="bytes",
+        what="The largest frame that a client may send.",
+        why="Has to hold the longest body as some stock clients write it, 12 bytes (`\\ud83d\\ude00`) for a code "
+        "point, and 4096 for what is around it. What is larger is refused unread.",
+    )
+    room_capacity: int = setting(
+        Whole(low=2, high=1_000_000),
+        10_000,
+        unit="members",
+        what="The capacity of a room that is created without one.",
+        why="Nobody is turned away by accident, and one room cannot fill the service.",
+    )
+    room_capacity_max: int = setting(
+        Whole(low=2, high=1_000_000),
+        100_000,
+        unit="members",
+        what="The largest capacity that may be asked for.",
+        why="What a room costs grows with its members.",
+    )
+    rooms_per_user: int = setting(
+        Whole(low=1, high=100_000),
+        1000,
+        unit="rooms",
+        what="In how many rooms one user may be a member or invited.",
+        why="A user's rooms are held in memory while they are connected, so their number is bounded.",
+    )
+    max_queued: int = setting(
+        Whole(low=1, high=1_000_000),
+        10_000,
+        unit="writes",
+        what="How many writes may wait for the store; one more is answered `unavailable`.",
+        why="A tenth of a second's work of a healthy store; if more is waiting, the store is in trouble.",
+    )
+    max_queued_bytes: int = setting(
+        Whole(low=65536, high=2**32),
+        32 * 2**20,
+        unit="bytes",
+        what="How much text may wait for the store; more is answered `unavailable`.",
+        why="Bounds memory where the writes are large.",
+    )
+    ping_interval_s: float = setting(
+        Seconds(low=1, high=300),
+        15.0,
+        unit="seconds",
+        what="How often the server asks a connection whether it lives.",
+        why="With the timeout it finds a pulled cable within 30 seconds, and proxies cut idle connections at 60.",
+    )
+    ping_timeout_s: float = setting(
+        Seconds(low=1, high=300),
+        15.0,
+        unit="seconds",
+        what="How long a connection may take to answer that.",
+        why="Phones that wake up on a bad line need several seconds.",
+    )
+    drain_s: float = setting(
+        Seconds(low=0, high=3600),
+        20.0,
+        unit="seconds",
+        what="How long a shutdown may take to let clients go, before it closes what is left.",
+        zero="0: at once.",
+        why="Supervisors kill after 30 seconds; this leaves ten to finish writing.",
+    )
+    metrics_access: Literal["loopback", "all"] = setting(
+        Choice("loopback", "all"),
+        "loopback",
+        what="Who may read `GET /metrics`.",
+        why="Counts tell strangers how busy the place is. A request that came through a proxy is not from loopback.",
+    )
+    health_details: Literal["loopback", "all"] = setting(
+        Choice("loopback", "all"),
+        "loopback",
+        what="Who is told the reasons in `GET /readyz`; its status is for everybody.",
+        why="Reasons name what the service is built on.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        Choice("debug", "info", "warning", "error"),
+        "info",
+        what="The least severe log lines that are written.",
+        why="One line per connect and disconnect; debug is for finding faults.",
+    )
+    log_format: Literal["auto", "console", "json"] = setting(
+        Choice("auto", "console", "json"),
+        "auto",
+        what="How log lines look.",
+        why="`auto` is console on a terminal, for people, and else json, for machines.",
+    )
+
+    @property
+    def key_configured(self) -> bool:
+        """Whether tokens of an issuer are verified; if not, a local secret signs and verifies."""
+        return not (self.jwt_secret is None and self.jwt_public_key is None and self.jwks_url is None)
+
+    @property
+    def guests_on(self) -> bool:
+        return self.guests == "on" or (self.guests == "auto" and not self.key_configured)
+
+    @property
+    def json_logs(self) -> bool:
+        """Whether log lines are JSON, `log_format=auto` decided by what standard error is."""
+        return self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
+
+    @property
+    def store_path(self) -> Path:
+        """The database file of an SQLite store."""
+        return Path(self.store.removeprefix("sqlite:///")).expanduser()
+
+    @property
+    def local_secret_path(self) -> Path:
+        """The file beside the database that keeps the secret of local tokens (`pipeline/tokens.py`)."""
+        path = self.store_path
+        return path.with_name(f"{path.name}-secret")
+
+    def masked(self) -> dict[str, object]:
+        """All settings by name, in the order of declaration, secrets hidden."""
+        shown: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            hide = declaration_of(field.metadata).secret and value is not None
+            shown[field.name] = _MASK if hide else value
+        return shown
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but dangerous, one sentence each."""
+        doubts = (
+            ("*" in self.origins, "Any web page may use this service, because HUBBUB_ORIGINS is *."),
+            (not self.limits, "RATES ARE NOT LIMITED, because HUBBUB_LIMITS is off: never run this for others."),
+            (self.query_tokens, "Tokens are taken from URLs, which end up in logs, because HUBBUB_QUERY_TOKENS is on."),
+        )
+        return tuple(text for doubtful, text in doubts if doubtful)

@@ -1,0 +1,245 @@
+"""The kinds of value that a setting can have, and how a setting is declared.
+
+Each kind is a marshmallow field that takes what any of the three sources gives (text from the environment and from
+flags, typed values from TOML) and raises one clause that completes the sentence "NAME …", such as "must be on or off".
+No clause repeats the value: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError, fields
+
+__all__ = [
+    "Choice",
+    "Declaration",
+    "NodeName",
+    "Origins",
+    "Seconds",
+    "Store",
+    "Switch",
+    "Text",
+    "Whole",
+    "check_jwks_url",
+    "check_origin",
+    "declaration_of",
+    "is_loopback_name",
+    "refuse_redis",
+    "setting",
+]
+
+_KEY: Final = "hubbub.setting"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Declaration:
+    """What there is to say of a setting beside its type: all that `docs/reference/settings.md` shows.
+
+    `shown_default` replaces a default that is made at the start (a random name, a path). `zero` says what zero, None or
+    an empty list means, where the value can be that.
+    """
+
+    field: fields.Field[Any]
+    default: object
+    what: str
+    why: str
+    unit: str
+    zero: str
+    secret: bool
+    shown_default: str | None
+
+
+def setting(
+    field: fields.Field[Any],
+    default: object,
+    *,
+    what: str,
+    why: str,
+    unit: str = "",
+    zero: str = "",
+    secret: bool = False,
+    shown_default: str | None = None,
+) -> Any:
+    """Declare a setting: its kind, default and meaning, once for the environment, the file, the flags and the docs.
+
+    A callable default is called for each new `Settings`, and then needs a `shown_default`.
+    """
+    declared = Declaration(field, default, what, why, unit, zero, secret, shown_default)
+    metadata = {_KEY: declared}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+def declaration_of(metadata: Mapping[Any, Any]) -> Declaration:
+    """The declaration kept in a dataclass field's metadata."""
+    declared: Declaration = metadata[_KEY]
+    return declared
+
+
+class Text(fields.Field[str]):
+    """A line of text; `check` may refuse it with a `ValidationError`, or return it in another form."""
+
+    def __init__(self, *, check: Callable[[str], str] | None = None) -> None:
+        super().__init__()
+        self._check = check
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("must be text")
+        if not value.strip():
+            raise ValidationError("is empty; leave it out, or give it a value")
+        if "\0" in value:
+            raise ValidationError("must not contain NUL")
+        return value if self._check is None else self._check(value)
+
+
+class Whole(fields.Field[int]):
+    """A whole number from `low` to `high`, both included."""
+
+    def __init__(self, *, low: int, high: int) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        number: int | None = None
+        if isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        elif isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value.strip()):
+            number = int(value)
+        if number is None or not self.low <= number <= self.high:
+            raise ValidationError(f"must be a whole number from {self.low} to {self.high}")
+        return number
+
+
+class Seconds(fields.Field[float]):
+    """A number of seconds from `low` to `high`, both included; fractions are allowed."""
+
+    def __init__(self, *, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,9})?", value.strip())
+        number = float(value) if is_number or is_text else math.nan
+        if not self.low <= number <= self.high:
+            raise ValidationError(f"must be a number of seconds from {self.low:g} to {self.high:g}")
+        return number
+
+
+class Choice(fields.Field[str]):
+    """One of a few words, in lower case."""
+
+    def __init__(self, *choices: str) -> None:
+        super().__init__()
+        self.choices = choices
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        word = value.strip().lower() if isinstance(value, str) else value
+        if isinstance(word, bool) and {"on", "off"} <= set(self.choices):
+            return "on" if word else "off"
+        if word not in self.choices:
+            *most, last = self.choices
+            raise ValidationError(f"must be {', '.join(most)} or {last}")
+        return str(word)
+
+
+class Switch(fields.Field[bool]):
+    """`on` or `off`; in TOML `true` and `false` as well."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().lower() in ("on", "off"):
+            return value.strip().lower() == "on"
+        raise ValidationError("must be on or off")
+
+
+class NodeName(Text):
+    """A node's name: it begins every session id, and stands literally in the balancer's table."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9-]{1,32}", value):
+            raise ValidationError("must be 1 to 32 small letters, digits and hyphens")
+        return value
+
+
+class Store(Text):
+    """Where history is kept: `sqlite:///PATH`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValidationError("asks for MongoDB, which is not in this version; use sqlite:///PATH")
+        path = text.removeprefix("sqlite:///")
+        if path == text or not path or path.endswith("/"):
+            raise ValidationError("must be sqlite:///PATH (with a fourth slash for an absolute path)")
+        if path.startswith((":memory:", "file:")):
+            raise ValidationError("must be the path of a file, because what is acknowledged has to outlive the process")
+        return text
+
+
+class Origins(fields.Field[tuple[str, ...]]):
+    """Web origins, separated by commas or as a list; `*` for all."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+            raise ValidationError("must be a list of origins such as https://chat.example.org")
+        return tuple(dict.fromkeys(check_origin(item.strip()) for item in items))
+
+
+def check_origin(text: str) -> str:
+    """An origin as browsers send it (RFC 6454, section 6.2): scheme, host in lower case, port unless it is implied."""
+    if text == "*":
+        return text
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    host = parts.hostname or ""
+    plain = not (parts.path or parts.query or parts.fragment or "@" in parts.netloc or "*" in host)
+    if parts.scheme not in ("http", "https") or not plain or not re.fullmatch(r"[a-z0-9.:_-]+", host):
+        raise ValidationError("must list origins such as https://chat.example.org: scheme, host and port, no path")
+    shown = f"[{host}]" if ":" in host else host
+    implied = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, implied) else f":{port}")
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a host, named or numbered, is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_jwks_url(text: str) -> str:
+    """Keys decide who is who, so they come over TLS; within this machine plain HTTP will do."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_name(parts.hostname or ""))
+    if not secure or not parts.hostname or "@" in parts.netloc:
+        raise ValidationError("must be an https URL without a password (http only on loopback)")
+    return text
+
+
+def refuse_redis(text: str) -> str:
+    """Refuse any value, plainly, rather than run alone where the operator meant a cluster."""
+    raise ValidationError("asks for a cluster over Redis, which is not in this version; leave it out to run one node")
