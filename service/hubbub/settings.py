@@ -1,6 +1,8 @@
 """Settings from the environment, a TOML file and flags, validated before anything opens (DESIGN, section 5).
 
 Later sources win: environment, then file, then flags. All that is wrong is collected and told at once.
+
+The modules `settings_declared`, `settings_fields` and `settings_keys` are parts of this one; others import this one.
 """
 
 from __future__ import annotations
@@ -15,9 +17,22 @@ from typing import Any, Final
 from marshmallow import RAISE, Schema
 
 from hubbub.settings_declared import Settings, default_store
-from hubbub.settings_fields import declaration_of
+from hubbub.settings_fields import Choice, Declaration, Switch, declaration_of
+from hubbub.settings_keys import Algorithm, PublicKey, algorithm_of, read_pem
 
-__all__ = ["Settings", "SettingsError", "load"]
+__all__ = [
+    "Algorithm",
+    "Choice",
+    "Declaration",
+    "PublicKey",
+    "Settings",
+    "SettingsError",
+    "Switch",
+    "algorithm_of",
+    "declaration_of",
+    "load",
+    "read_pem",
+]
 
 _PREFIX: Final = "HUBBUB_"
 _FOREIGN_PREFIXES: Final = ("HUBBUB_TEST_", "HUBBUB_BENCH_")

@@ -127,7 +127,7 @@ class Seconds(fields.Field[float]):
         self.low, self.high = low, high
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= self.high
         is_text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,9})?", value.strip())
         number = float(value) if is_number or is_text else math.nan
         if not self.low <= number <= self.high:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from hubbub.history.base import Person
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "Person"]
 
 
 @dataclass(frozen=True, slots=True)
