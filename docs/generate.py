@@ -1,0 +1,69 @@
+"""Writes those pages of docs/reference that are made from the service's own tables; `--check` only says which are stale.
+
+A page that is kept by hand beside a table comes to contradict it, so tests/test_docs.py checks these too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from hubbub.errors import CATALOGUE
+
+__all__ = ["PAGES", "errors_page", "main", "stale"]
+
+REFERENCE: Final = Path(__file__).parent / "reference"
+
+ERRORS_HEAD: Final = """\
+# Errors
+
+Made from `service/hubbub/errors.py` by `make docs`; change it there.
+
+Every failure that a client can see has one of these codes: as `error.code` in an ack, as the message of a refused connection,
+and in the body of an HTTP answer, where the status is the one named here. The error object is
+`{code, message, retryable, retry_after?, fields?}`: `message` is a sentence for developers and may change; `retry_after` is in
+seconds; `fields` maps the dotted path of each wrong field to sentences.
+
+*Retry* says whether the very same request can succeed later. After `unavailable` and `internal` nobody knows whether the
+change was stored: repeat it with the same key, and it is stored once.
+
+| code | meaning | retry | whose fault | HTTP |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def errors_page() -> str:
+    rows = [
+        f"| `{kind.code}` | {kind.meaning} | {'yes' if kind.retryable else 'no'} | {kind.fault} | {kind.http_status} |\n"
+        for kind in CATALOGUE.values()
+    ]
+    return ERRORS_HEAD + "".join(rows)
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {"errors.md": errors_page}
+"""From a page's name in docs/reference to what makes its text."""
+
+
+def stale() -> list[str]:
+    """The pages that are not what their table makes of them."""
+    return [name for name, make in PAGES.items() if not _is_current(REFERENCE / name, make())]
+
+
+def _is_current(page: Path, text: str) -> bool:
+    return page.exists() and page.read_text(encoding="utf-8") == text
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--check"]:
+        for name in stale():
+            print(f"docs/reference/{name} is not current: make docs", file=sys.stderr)
+        return 1 if stale() else 0
+    for name, make in PAGES.items():
+        (REFERENCE / name).write_text(make(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
