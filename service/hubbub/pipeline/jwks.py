@@ -22,7 +22,7 @@ import structlog
 from hubbub.errors import HubbubError
 from hubbub.settings import PublicKey, algorithm_of
 
-__all__ = ["JwksSource", "read_jwks"]
+__all__ = ["JwksSource", "KeySet", "read_jwks"]
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 """Issuers publish a handful of keys of about a kilobyte each."""

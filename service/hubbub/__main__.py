@@ -1,0 +1,8 @@
+"""`python -m hubbub` is `hubbub`."""
+
+from __future__ import annotations
+
+from hubbub.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""The command `hubbub` and its list of subcommands."""
+
+from __future__ import annotations
+
+import click
+
+from hubbub.cli.serve import serve
+from hubbub.cli.token import token
+from hubbub.version import VERSION
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="hubbub", message="%(prog)s %(version)s")
+def main() -> None:
+    """Self-hosted real-time chat over Socket.IO."""
+
+
+main.add_command(serve)
+main.add_command(token)
