@@ -1,4 +1,4 @@
-"""Writes those pages of docs/reference that are made from the service's own tables; `--check` only says which are stale.
+"""Writes those pages of docs/reference that are made from the service's tables; `--check` only says which are stale.
 
 A page that is kept by hand beside a table comes to contradict it, so tests/test_docs.py checks these too.
 """
@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from hubbub.errors import CATALOGUE
+from marshmallow import Schema
 
-__all__ = ["PAGES", "errors_page", "main", "stale"]
+from hubbub.cli import reference
+from hubbub.errors import CATALOGUE, ErrorKind
+from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS
+
+__all__ = ["PAGES", "errors_page", "events_page", "main", "stale"]
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 
@@ -21,13 +25,13 @@ ERRORS_HEAD: Final = """\
 
 Made from `service/hubbub/errors.py` by `make docs`; change it there.
 
-Every failure that a client can see has one of these codes: as `error.code` in an ack, as the message of a refused connection,
-and in the body of an HTTP answer, where the status is the one named here. The error object is
-`{code, message, retryable, retry_after?, fields?}`: `message` is a sentence for developers and may change; `retry_after` is in
-seconds; `fields` maps the dotted path of each wrong field to sentences.
+Every failure that a client can see has one of these codes: as `error.code` in an ack, as the message of a refused
+connection, and in the body of an HTTP answer, where the status is the one named here. The error object is
+`{code, message, retryable, retry_after?, fields?}`: `message` is a sentence for developers and may change;
+`retry_after` is in seconds; `fields` maps the dotted path of each wrong field to sentences.
 
-*Retry* says whether the very same request can succeed later. After `unavailable` and `internal` nobody knows whether the
-change was stored: repeat it with the same key, and it is stored once.
+*Retry* says whether the very same request can succeed later. After `unavailable` and `internal` nobody knows whether
+the change was stored: repeat it with the same key, and it is stored once.
 
 | code | meaning | retry | whose fault | HTTP |
 | --- | --- | --- | --- | --- |
@@ -35,14 +39,59 @@ change was stored: repeat it with the same key, and it is stored once.
 
 
 def errors_page() -> str:
-    rows = [
-        f"| `{kind.code}` | {kind.meaning} | {'yes' if kind.retryable else 'no'} | {kind.fault} | {kind.http_status} |\n"
-        for kind in CATALOGUE.values()
+    return ERRORS_HEAD + "".join(_error_row(kind) for kind in CATALOGUE.values())
+
+
+def _error_row(kind: ErrorKind) -> str:
+    retry = "yes" if kind.retryable else "no"
+    return f"| `{kind.code}` | {kind.meaning} | {retry} | {kind.fault} | {kind.http_status} |\n"
+
+
+EVENTS_HEAD: Final = """\
+# Events of /chat
+
+Made from `service/hubbub/events.py` by `make docs`; change it there. What they mean together is in [wire.md](wire.md).
+
+## From the client
+
+Each is acknowledged, `typing` excepted. Fields with `?` may be left out; a field that is not listed is an error.
+
+| event | request | data in the ack | |
+| --- | --- | --- | --- |
+"""
+
+EVENTS_MIDDLE: Final = """
+## From the server
+
+| event | document | |
+| --- | --- | --- |
+"""
+
+
+def events_page() -> str:
+    requests = [
+        f"| `{event.name}` | `{_fields(event.schema)}` | {_code(event.answer)} | {event.meaning} |\n"
+        for event in CLIENT_EVENTS
     ]
-    return ERRORS_HEAD + "".join(rows)
+    pushes = [f"| `{event.name}` | {_code(event.document)} | {event.meaning} |\n" for event in SERVER_EVENTS]
+    return "".join((EVENTS_HEAD, *requests, EVENTS_MIDDLE, *pushes))
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"errors.md": errors_page}
+def _fields(schema: Schema) -> str:
+    names = [name if field.required else f"{name}?" for name, field in schema.fields.items()]
+    return "{" + ", ".join(names) + "}"
+
+
+def _code(document: str) -> str:
+    """A document as code, a word for a document as it is; a bar would end the cell."""
+    return f"`{document}`".replace("|", "\\|") if document.startswith("{") else document
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "errors.md": errors_page,
+    "events.md": events_page,
+    **{f"{name}.md": make for name, make in reference.PAGES.items()},
+}
 """From a page's name in docs/reference to what makes its text."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,14 @@ class TestPages:
 
     def test_generated_pages_are_current(self) -> None:
         assert generate.stale() == []
+
+    def test_every_direct_dependency_has_its_reason(self) -> None:
+        config = configparser.ConfigParser()
+        config.read(ROOT / "setup.cfg")
+        lists = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+        names = set(re.findall(r"^([A-Za-z][\w-]*)", "\n".join(lists), re.MULTILINE)) - {"hubbub"}
+        reasons = (ROOT / "docs" / "reference" / "dependencies.md").read_text(encoding="utf-8")
+        assert [name for name in sorted(names) if not re.search(rf"^\|.*\b{name}\b", reasons, re.MULTILINE)] == []
 
     def test_every_decision_is_in_the_index(self) -> None:
         folder = ROOT / "docs" / "decisions"

@@ -14,7 +14,7 @@ chat = socketio.AsyncClient()
 async def greet(message):
     if not message["body"].startswith("Hello"):
         return
-    # The key is made from what is answered, so that no message is answered twice, not even by two runs of the bot.
+    # The key is made from what is answered, so that this sender never answers a message twice, edited or not.
     reply = {"room": "lobby", "key": f"greeter-{message['id']}", "body": f"Welcome, {message['sender']['name']}!"}
     ack = await chat.call("message:send", reply, namespace="/chat")
     print("answered" if ack["ok"] else ack["error"]["code"], flush=True)
