@@ -1,8 +1,8 @@
 """The catalogue of errors: every failure that a client can see has one code, listed here and nowhere else.
 
-A code says three things beside its meaning: whether repeating the same request can help (`retryable`), whose fault it is
-(`client` or `server`; only the latter is logged with a traceback and alerts an operator), and which HTTP status the REST
-surface answers with. WIRE, "Acks", is the contract; `docs/reference/errors.md` is made from this table.
+A code says three things beside its meaning: whether repeating the same request can help (`retryable`), whose fault it
+is (`client` or `server`; only the latter is logged with a traceback and alerts an operator), and which HTTP status
+the REST surface answers with. WIRE, "Acks", is the contract; `docs/reference/errors.md` is made from this table.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ CATALOGUE: Final[Mapping[Code, ErrorKind]] = {
         ErrorKind("banned", "The caller is banned from the room.", False, "client", 403),
         ErrorKind("muted", "The caller may read, but not write, for now.", False, "client", 403),
         ErrorKind("not_found", "There is no such thing, or the caller may not know of it.", False, "client", 404),
-        ErrorKind("conflict", "The thing is not, or no longer, in the state that the request needs.", False, "client", 409),
+        ErrorKind("conflict", "What it is about is not in the state that the request needs.", False, "client", 409),
         ErrorKind("room_full", "The room has as many members as its capacity allows.", False, "client", 409),
-        ErrorKind("too_large", "The request is well formed, but larger than the limits in `hello` allow.", False, "client", 413),
+        ErrorKind("too_large", "The request is larger than the limits in `hello` allow.", False, "client", 413),
         ErrorKind("rate_limited", "Too many requests; wait `retry_after` seconds.", True, "client", 429),
         ErrorKind("slow_mode", "The room is in slow mode; wait `retry_after` seconds.", True, "client", 429),
         ErrorKind("draining", "This node is being shut down; connect again.", True, "server", 503),

@@ -28,9 +28,9 @@ from typing import Literal, Protocol
 from hubbub.errors import HubbubError
 
 __all__ = [
+    "FOREVER",
     "MEMBER_ROLES",
     "Change",
-    "FOREVER",
     "Edit",
     "History",
     "Insert",
@@ -267,8 +267,8 @@ class History(Protocol):
         """A page by `seq`, ascending. At most one of the three is given; none means the newest page.
 
         `before` and `after` are exclusive; `around` is in the middle of the page, included if it exists. A page ends
-        before the bodies in it exceed `max_bytes` (counted as UTF-8), but has at least one message if there is one; the end that is
-        cut is the one away from the anchor (the oldest for `before` and newest pages).
+        before the bodies in it exceed `max_bytes` (counted as UTF-8), but has at least one message if there is one;
+        the end that is cut is the one away from the anchor (the oldest for `before` and newest pages).
         """
 
     async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
@@ -331,7 +331,9 @@ class History(Protocol):
     async def member_ids(self, uid: str, candidates: Sequence[str]) -> frozenset[str]:
         """Those of the candidates who are members."""
 
-    async def join(self, uid: str, person: Person, *, at: int, role: Role = "member", need_invite: bool = False) -> tuple[Standing, bool, int]:
+    async def join(
+        self, uid: str, person: Person, *, at: int, role: Role = "member", need_invite: bool = False
+    ) -> tuple[Standing, bool, int]:
         """Make the person a member, unless they are; returns the standing, whether it is new, and the member count.
 
         `read_seq` of a new member is the newest `seq`. Raises `room_full` (capacity reached, checked in the same

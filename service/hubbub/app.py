@@ -1,0 +1,244 @@
+"""The composition root: settings in, a running service out. The only importer of concrete adapters.
+
+What is made here is passed to whoever needs it; nothing is global. The order of starting is the order of dependence
+(store, tokens, chat, wire, HTTP), and the order of stopping is its reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from hubbub.domain.chat import Chat
+from hubbub.domain.clock import Clock, system_clock
+from hubbub.domain.limits import Limits
+from hubbub.errors import HubbubError
+from hubbub.events import CHAT
+from hubbub.history.base import History, Written
+from hubbub.history.sqlite import SqliteHistory
+from hubbub.history.writer import Writer
+from hubbub.http.cors import is_same_origin
+from hubbub.http.health import Readiness
+from hubbub.http.routes import add_routes
+from hubbub.namespaces.chat import ChatNamespace
+from hubbub.pipeline.answers import Answers
+from hubbub.pipeline.auth import Authenticate
+from hubbub.pipeline.base import Middleware
+from hubbub.pipeline.observe import Observe
+from hubbub.pipeline.ratelimit import RateLimit
+from hubbub.pipeline.sessions import Sessions
+from hubbub.pipeline.tokens import TokenVerifier
+from hubbub.pipeline.validation import Validate
+from hubbub.settings import Settings
+from hubbub.telemetry import Metrics, configure_logging
+from hubbub.transport.fanout import Fanout
+from hubbub.transport.server import Server
+from hubbub.version import VERSION
+
+__all__ = ["Service", "run"]
+
+_log = structlog.get_logger("hubbub")
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread may keep the interpreter from another that wants it. Python's default of 5 ms is what a commit on
+the writer's thread would wait at each of its steps while the loop is busy with fan-out.
+"""
+
+CHECK_EVERY_S: Final = 2.0
+"""How often the store is asked whether it answers."""
+
+
+class Service:
+    """One node: everything that `hubbub serve` runs. `async with Service(settings) as service` starts and stops it."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = system_clock) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self._status = Readiness("starting")
+        self._stack = contextlib.AsyncExitStack()
+        self.history: History = SqliteHistory(settings.store_path)
+        self.tokens = TokenVerifier(settings)
+        self.sessions = Sessions(
+            self.tokens, clock=clock, leeway_s=settings.jwt_leeway_s, expiring_s=settings.token_expiring_s
+        )
+        self.wire = Server(
+            ping_interval_s=settings.ping_interval_s,
+            ping_timeout_s=settings.ping_timeout_s,
+            max_packet_bytes=settings.max_packet_bytes,
+            allow_origin=_origin_rule(settings),
+        )
+        self.fanout = Fanout(CHAT)
+        self.writer = Writer(
+            self.history,
+            max_queued=settings.max_queued,
+            max_queued_bytes=settings.max_queued_bytes,
+            on_written=self._on_written,
+            on_batch=self.metrics.committed,
+        )
+        self.chat: Chat = Chat(
+            history=self.history, writer=self.writer, channel=self.fanout, clock=clock, limits=_limits(settings)
+        )
+        # The way of every connect and every event of /chat, outermost first.
+        chat_pipeline: list[Middleware] = [
+            Observe(self.metrics),
+            Answers(),
+            Authenticate(self.sessions, query_tokens=settings.query_tokens),
+            RateLimit(enabled=settings.limits),
+            Validate(),
+        ]
+        self.wire.mount(
+            CHAT,
+            ChatNamespace(self.chat, self.sessions, pipeline=chat_pipeline, metrics=self.metrics, node=settings.node),
+        )
+        self.url = ""
+
+    def readiness(self) -> Readiness:
+        return self._status
+
+    def _on_written(self, uid: str, written: Written) -> None:
+        self.chat.written(uid, written)
+
+    async def __aenter__(self) -> Service:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._status = Readiness("draining")
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        await self._stack.enter_async_context(self._store())
+        await self.tokens.start()
+        self._stack.push_async_callback(self.tokens.close)
+        app = web.Application(client_max_size=self.settings.max_packet_bytes)
+        self.wire.attach(app)
+        add_routes(
+            app,
+            settings=self.settings,
+            tokens=self.tokens,
+            readiness=self.readiness,
+            registry=self.metrics.registry,
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._stack.push_async_callback(self._let_go)
+        watch = asyncio.ensure_future(self._watch_store())
+        self._stack.callback(watch.cancel)
+        self._status = Readiness("ready")
+
+    @contextlib.asynccontextmanager
+    async def _store(self) -> AsyncIterator[None]:
+        try:
+            await self.history.open()
+            yield
+            await self.chat.close()
+            await self.writer.drain(self.settings.drain_s)
+        finally:
+            await self.history.close()
+
+    async def _let_go(self) -> None:
+        """Tell the clients, answer what was admitted, then end all connections."""
+        self._status = Readiness("draining")
+        self.wire.refuse_newcomers()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_s):
+                await self.wire.wait_idle()
+        closing = {"code": "draining", "message": "This node is being shut down; connect again.", "reconnect": True}
+        for link in list(self.wire.links.values()):
+            for connection in link.connections.values():
+                connection.emit("closing", closing)
+        await self.wire.close()
+
+    async def _watch_store(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            try:
+                await self.history.check()
+            except HubbubError as error:
+                if self._status.status == "ready":
+                    _log.error("store.unavailable", reason=error.message)
+                self._set_status(Readiness("degraded", (f"the store does not answer: {error.message}",)))
+            else:
+                if self._status.status == "degraded":
+                    _log.info("store.available")
+                self._set_status(Readiness("ready"))
+
+    def _set_status(self, status: Readiness) -> None:
+        if self._status.takes_clients:
+            self._status = status
+
+
+def run(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Raises `StoreError` and `OSError` (the address) before anything listens.
+    """
+    configure_logging(level=settings.log_level, json=settings.json_logs)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            sys.stderr.write("Stopped at once.\n")
+            sys.stderr.flush()
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    async with Service(settings) as service:
+        print(f"Hubbub {VERSION} is open at {service.url}", flush=True)
+        print("Press Ctrl-C to stop.", flush=True)
+        await stop.wait()
+        print("Stopping: clients are told, what was begun is finished. Once more to stop at once.", flush=True)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (`pip install hubbub[speed]`); the standard loop works too."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body=settings.max_body,
+        rooms_per_user=settings.rooms_per_user,
+        capacity=settings.room_capacity,
+        capacity_max=settings.room_capacity_max,
+    )
+
+
+def _origin_rule(settings: Settings) -> Callable[[str, str], bool]:
+    """Whether a page of this origin may connect to this host."""
+
+    def allowed(origin: str, host: str) -> bool:
+        return "*" in settings.origins or origin.lower() in settings.origins or is_same_origin(origin, host)
+
+    return allowed

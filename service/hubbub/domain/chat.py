@@ -1,0 +1,61 @@
+"""The services of chat, put together over one house."""
+
+from __future__ import annotations
+
+from hubbub.domain.activerooms import ActiveRooms, Delivery
+from hubbub.domain.activity import Activity
+from hubbub.domain.clock import Clock
+from hubbub.domain.house import House
+from hubbub.domain.identity import Identity
+from hubbub.domain.limits import Limits
+from hubbub.domain.membership import Membership
+from hubbub.domain.permissions import Action
+from hubbub.domain.ports import Channel, WritePort
+from hubbub.domain.posting import Posting
+from hubbub.domain.reading import Reading
+from hubbub.domain.roomservice import RoomService
+from hubbub.domain.roster import Client, Roster
+from hubbub.history.base import History, Written
+
+__all__ = ["Chat"]
+
+
+class Chat:
+    """Everything that `/chat` (and later the REST surface) can ask for. `written` is for the writer to call."""
+
+    def __init__(self, *, history: History, writer: WritePort, channel: Channel, clock: Clock, limits: Limits) -> None:
+        roster = Roster(history, clock)
+        active = ActiveRooms(history, channel)
+        self.house = House(history, writer, channel, roster, active, clock, limits)
+        self._activity = Activity(roster, channel, room_id=self._room_id)
+        self._delivery = Delivery(history, active, channel, self._activity)
+        self.rooms = RoomService(self.house)
+        self.membership = Membership(self.house, self.rooms)
+        self.posting = Posting(self.house)
+        self.reading = Reading(self.house, self._delivery, self.rooms, self.membership)
+
+    def written(self, uid: str, written: Written) -> None:
+        """A write is durable and claimed a revision."""
+        self._delivery.written(uid, written)
+
+    def renew(self, client: Client, identity: Identity) -> None:
+        """A connection's token was replaced: rooms that the new one does not reach are left behind."""
+        client.identity = identity
+        self.house.roster.rename(client, identity.person)
+        for uid in list(client.joined):
+            room = self.house.rooms.by_uid(uid)
+            if room is None or self.house.refusal(client, room, Action.READ) is not None:
+                client.joined.discard(uid)
+                self.house.channel.unsubscribe(client.outlet, uid)
+                if room is not None:
+                    client.outlet.emit("room:removed", {"room": room.id, "reason": "token"})
+
+    async def close(self) -> None:
+        """Stop what runs beside, and wait for what is on its way to the store."""
+        self._activity.stop()
+        self._delivery.stop()
+        await self.house.roster.wait_written()
+
+    def _room_id(self, uid: str) -> str | None:
+        room = self.house.rooms.by_uid(uid)
+        return room.id if room is not None else None

@@ -1,0 +1,89 @@
+"""What the services of the domain share, and the ways in which a room is entered.
+
+Every action on a room begins with `House.enter` (or `find`, where the refusal comes later): it finds the room, hides it
+from those who may not know of it, and asks the table of permissions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hubbub.domain.activerooms import ActiveRoom, ActiveRooms
+from hubbub.domain.clock import Clock
+from hubbub.domain.documents import user_document
+from hubbub.domain.limits import Limits
+from hubbub.domain.permissions import Action, decide
+from hubbub.domain.ports import Channel, WritePort
+from hubbub.domain.roster import Client, Roster
+from hubbub.errors import Code, HubbubError
+from hubbub.history.base import History, Person, Standing
+
+__all__ = ["House", "no_room"]
+
+
+def no_room() -> HubbubError:
+    """The one answer for a room that is not there and for one that the caller may not know of."""
+    return HubbubError("not_found", "There is no such room.")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The parts that every service of the domain works with."""
+
+    history: History
+    writer: WritePort
+    channel: Channel
+    roster: Roster
+    rooms: ActiveRooms
+    clock: Clock
+    limits: Limits
+
+    async def find(self, room_id: str) -> ActiveRoom:
+        """The room, or `not_found`. Says nothing of who may know it."""
+        room = await self.rooms.get(room_id)
+        if room is None:
+            raise no_room()
+        return room
+
+    async def enter(self, client: Client, room_id: str, action: Action) -> ActiveRoom:
+        """The room, if the client may do this in it; else the refusal."""
+        room = await self.find(room_id)
+        self.require(client, room, action)
+        return room
+
+    def require(self, client: Client, room: ActiveRoom, action: Action) -> None:
+        """Raise the refusal if the client may not do this in the room."""
+        refusal = self.refusal(client, room, action)
+        if refusal == "not_found":
+            raise no_room()
+        if refusal is not None:
+            raise HubbubError(refusal)
+
+    def refusal(self, client: Client, room: ActiveRoom, action: Action) -> Code | None:
+        """The code of the refusal, None if the client may do this in the room."""
+        if not client.identity.covers(room.id):
+            return "not_found"
+        standing = client.user.standings.get(room.uid)
+        return decide(action, room.record.kind, standing, client.identity, now=self.clock())
+
+    async def standing(self, uid: str, user: str) -> Standing | None:
+        """How any user stands to a room, connected or not."""
+        known = self.roster.user(user)
+        if known is not None and known.loading is None:
+            return known.standings.get(uid)
+        return await self.history.standing(uid, user)
+
+    async def user(self, user_id: str) -> dict[str, Any]:
+        """`user` of any user; one whom nobody has seen has their id for a name."""
+        known = self.roster.user(user_id)
+        if known is not None:
+            return user_document(known.person, online=True)
+        person, seen = (await self.history.people([user_id])).get(user_id, (Person(user_id, user_id), None))
+        return user_document(person, online=False, last_seen=seen)
+
+    def drop_room(self, uid: str) -> None:
+        """Forget a room that is gone from the store."""
+        self.channel.close(uid)
+        self.rooms.forget(uid)
+        self.roster.forget_room(uid)

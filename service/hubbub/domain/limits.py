@@ -1,0 +1,34 @@
+"""The bounds that clients are told of in `hello`, and that the domain keeps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+__all__ = ["PAGE_BYTES", "Limits"]
+
+PAGE_BYTES = 256 * 1024
+"""A page of history ends at this many bytes of bodies (WIRE, "Rooms")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Counts unless the name says otherwise; `body` in code points.
+
+    `reactions` is how many different emoji a message takes, `reactors` how many users each; both keep a message's
+    document, which is written anew at each reaction, small.
+    """
+
+    body: int = 8192
+    page: int = 500
+    page_default: int = 50
+    rooms_per_user: int = 1000
+    capacity: int = 10_000
+    capacity_max: int = 100_000
+    members_listed: int = 100
+    mentions: int = 20
+    reactions: int = 20
+    reactors: int = 1000
+
+    def document(self) -> dict[str, int]:
+        """As in `hello`."""
+        return asdict(self)

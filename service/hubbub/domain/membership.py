@@ -1,0 +1,221 @@
+"""Who belongs to a room: joining is in `reading`; here are leaving, inviting and what moderators do.
+
+Each of these first changes the store, then what is in memory, then tells who is concerned: all in the turn of the
+loop in which the store's answer arrives, so that the order of events is the order of commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hubbub.domain.activerooms import ActiveRoom
+from hubbub.domain.documents import member_document, user_document
+from hubbub.domain.house import House
+from hubbub.domain.permissions import RANK, Action, is_banned, rank, relation
+from hubbub.domain.roomservice import RoomService
+from hubbub.domain.roster import Client
+from hubbub.errors import HubbubError
+from hubbub.history.base import FOREVER, MEMBER_ROLES, Person, Standing
+
+__all__ = ["Membership"]
+
+
+class Membership:
+    """The events `room:leave`, `room:invite`, `room:kick`, `room:ban`, `room:unban`, `room:mute`, `room:role` and
+    `room:members`.
+    """
+
+    def __init__(self, house: House, rooms: RoomService) -> None:
+        self._house = house
+        self._rooms = rooms
+
+    async def leave(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:leave`. Leaving a room that one is not in is no error."""
+        room = await self._house.enter(client, request["room"], Action.LEAVE)
+        user = client.user.person.id
+        standing = client.user.standings.get(room.uid)
+        if standing is None or standing.role is None:
+            return {}
+        was_member = standing.role in MEMBER_ROLES
+        count, heir = await self._house.history.leave(room.uid, user)
+        self._ended(room, user, count, heir, reason="left", was_member=was_member, skip=client)
+        return {}
+
+    async def invite(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:invite`. The user gets `room:added`; inviting a member changes nothing."""
+        room = await self._house.enter(client, request["room"], Action.INVITE)
+        user = request["user"]
+        person = await self._person(user)
+        if await self._house.history.invite(room.uid, person, at=self._house.clock()):
+            standing = await self._house.history.standing(room.uid, user)
+            self._house.roster.update(room.uid, user, standing)
+            await self._rooms.announce(user, room)
+        return {}
+
+    async def kick(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:kick`. `not_found` if the user is no member."""
+        room = await self._house.enter(client, request["room"], Action.KICK)
+        target = await self._target(client, room, request["user"])
+        if target is None or target.role is None:
+            raise HubbubError("not_found", "There is no such member.")
+        count, heir = await self._house.history.leave(room.uid, target.user)
+        self._ended(
+            room,
+            target.user,
+            count,
+            heir,
+            reason="kicked",
+            text=request.get("reason"),
+            was_member=target.role in MEMBER_ROLES,
+        )
+        return {}
+
+    async def ban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:ban`. Members are removed; others are kept out."""
+        room = await self._house.enter(client, request["room"], Action.BAN)
+        await self._target(client, room, request["user"])
+        seconds = request.get("seconds")
+        if seconds == 0:
+            raise HubbubError("bad_request", fields={"seconds": ["A ban lasts at least a second; see room:unban."]})
+        standing, was_member, count, heir = await self._house.history.ban(
+            room.uid, request["user"], until=self._until(seconds)
+        )
+        self._ended(
+            room,
+            request["user"],
+            count,
+            heir,
+            reason="banned",
+            text=request.get("reason"),
+            was_member=was_member,
+            standing=standing,
+            tell=standing.knew,
+        )
+        return {}
+
+    async def unban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:unban`. Ending a ban that is not there is no error."""
+        room = await self._house.enter(client, request["room"], Action.UNBAN)
+        standing = await self._house.standing(room.uid, request["user"])
+        if standing is not None and is_banned(standing, self._house.clock()):
+            now_standing, _, _, _ = await self._house.history.ban(room.uid, request["user"], until=0)
+            self._house.roster.update(room.uid, request["user"], now_standing)
+        return {}
+
+    async def mute(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:mute`. `seconds: 0` ends a mute."""
+        room = await self._house.enter(client, request["room"], Action.MUTE)
+        await self._target(client, room, request["user"])
+        seconds = request.get("seconds")
+        until = 0 if seconds == 0 else self._until(seconds)
+        standing = await self._house.history.mute(room.uid, request["user"], until=until)
+        self._house.roster.update(room.uid, request["user"], standing)
+        return {}
+
+    async def role(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:role`. The room gets `member`."""
+        room = await self._house.enter(client, request["room"], Action.ROLE)
+        standing = await self._house.history.set_role(room.uid, request["user"], request["role"])
+        self._house.roster.update(room.uid, request["user"], standing)
+        await self.tell_member(room, standing)
+        return {}
+
+    async def members(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:members`."""
+        room = await self._house.enter(client, request["room"], Action.MEMBERS)
+        limit = request.get("limit", self._house.limits.page_default)
+        return await self.list_members(room, limit=limit, cursor=request.get("cursor"))
+
+    # -- for the other services --------------------------------------------------------------------------------------
+
+    async def list_members(self, room: ActiveRoom, *, limit: int, cursor: str | None) -> dict[str, Any]:
+        """`{members, cursor}`."""
+        page = await self._house.history.members(room.uid, limit=limit, cursor=cursor)
+        members = [member_document(standing, self._user(person)) for standing, person in page.members]
+        return {"members": members, "cursor": page.cursor}
+
+    async def tell_member(self, room: ActiveRoom, standing: Standing) -> None:
+        """Tell the room's subscribers of a member's role."""
+        if self._house.channel.size(room.uid):
+            user = await self._house.user(standing.user)
+            self._house.channel.publish(room.uid, "member", {"room": room.id, "user": user, "role": standing.role})
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _user(self, person: Person) -> dict[str, Any]:
+        return user_document(person, online=self._house.roster.is_online(person.id))
+
+    async def _person(self, user: str) -> Person:
+        online = self._house.roster.user(user)
+        if online is not None:
+            return online.person
+        known = (await self._house.history.people([user])).get(user)
+        return known[0] if known is not None else Person(user, user)
+
+    def _until(self, seconds: int | None) -> int:
+        return FOREVER if seconds is None else self._house.clock() + seconds * 1000
+
+    async def _target(self, client: Client, room: ActiveRoom, user: str) -> Standing | None:
+        """The standing of somebody whom the caller wants to act upon; `forbidden` unless they rank below the caller."""
+        if user == client.user.person.id:
+            raise HubbubError("forbidden", "Not upon oneself.")
+        now = self._house.clock()
+        kind = room.record.kind
+        target = await self._house.standing(room.uid, user)
+        own = client.user.standings.get(room.uid)
+        target_rank = RANK.get(relation(kind, target, now), 0)
+        if target_rank >= rank(kind, own, client.identity, now):
+            raise HubbubError("forbidden", "Only upon members of a lower role.")
+        return target
+
+    def _ended(
+        self,
+        room: ActiveRoom,
+        user: str,
+        count: int,
+        heir: Standing | None,
+        *,
+        reason: str,
+        was_member: bool,
+        text: str | None = None,
+        standing: Standing | None = None,
+        tell: bool = True,
+        skip: Client | None = None,
+    ) -> None:
+        """A membership or an invitation is over: change what is in memory, and tell."""
+        house = self._house
+        person = known.person if (known := house.roster.user(user)) is not None else None
+        if standing is None and known is not None:
+            standing = self._without_role(known.standings.get(room.uid))
+        house.roster.update(room.uid, user, standing)
+        room.set_members(count)
+        removed = {"room": room.id, "reason": reason, **({"text": text} if text else {})}
+        clients = house.roster.clients(user)
+        for each in clients:
+            each.joined.discard(room.uid)
+            house.channel.unsubscribe(each.outlet, room.uid)
+        if tell:
+            told = [each.outlet for each in clients if each is not skip]
+            house.channel.send_many(told, "room:removed", removed)
+        if was_member:
+            document = user_document(person or Person(user, user), online=person is not None)
+            house.channel.publish(room.uid, "member", {"room": room.id, "user": document, "left": True})
+        if heir is not None:
+            house.roster.update(room.uid, heir.user, heir)
+            house.channel.publish(
+                room.uid,
+                "member",
+                {"room": room.id, "user": self._user_of(heir.user), "role": heir.role},
+            )
+
+    def _user_of(self, user: str) -> dict[str, Any]:
+        online = self._house.roster.user(user)
+        return user_document(online.person if online else Person(user, user), online=online is not None)
+
+    @staticmethod
+    def _without_role(standing: Standing | None) -> Standing | None:
+        """What stays of a standing when the membership ends: a mute or a ban."""
+        if standing is None or not (standing.muted_until or standing.banned_until):
+            return None
+        return replace(standing, role=None, read_seq=0)

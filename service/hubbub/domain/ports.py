@@ -1,0 +1,49 @@
+"""What the domain needs of the layers around it, as protocols: who can be talked to, and where writes go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from hubbub.history.base import Change, Insert, Written
+
+__all__ = ["Channel", "Outlet", "WritePort"]
+
+
+class Outlet(Protocol):
+    """One live connection to a client."""
+
+    id: str
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def emit(self, event: str, data: Any) -> None: ...
+
+
+class Channel(Protocol):
+    """Groups of outlets, to which an event goes encoded once. A group is a room's uid."""
+
+    def subscribe(self, recipient: Any, group: str) -> None: ...
+
+    def unsubscribe(self, recipient: Any, group: str) -> None: ...
+
+    def forget(self, recipient: Any) -> None: ...
+
+    def close(self, group: str) -> None: ...
+
+    def size(self, group: str) -> int: ...
+
+    def publish(self, group: str, event: str, data: Any, *, skip: object = None) -> int: ...
+
+    def send_many(self, recipients: Iterable[Any], event: str, data: Any, *, skip: object = None) -> int: ...
+
+
+class WritePort(Protocol):
+    """The writer: takes a write into its queue at once, and says later what became of it.
+
+    The future's error is a `HubbubError`. Cancelling the future does not cancel the write.
+    """
+
+    def submit(self, op: Insert | Change) -> asyncio.Future[Written]: ...

@@ -1,0 +1,175 @@
+"""Sending, editing, deleting, reacting: what writes to a room's history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hubbub.domain import messages
+from hubbub.domain.activerooms import ActiveRoom
+from hubbub.domain.documents import message_document
+from hubbub.domain.house import House, no_room
+from hubbub.domain.permissions import RANK, Action, Relation, rank
+from hubbub.domain.roster import Client
+from hubbub.errors import HubbubError
+from hubbub.history.base import MEMBER_ROLES, Change, Edit, Insert, Written
+
+__all__ = ["Posting"]
+
+_SLOW_MODE_REMEMBERED = 10_000
+"""How many senders of a slow room are remembered before those whose time is over are forgotten."""
+
+
+class Posting:
+    """The events `message:*` and `typing`."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def send(self, client: Client, request: dict[str, Any], *, admitted: Callable[[], None]) -> dict[str, Any]:
+        """`message:send`. A key that this user has used in this room returns the first message, before any refusal.
+
+        `admitted` is called when the message has its place in the writer's queue.
+        """
+        room = await self._house.find(request["room"])
+        user = client.user.person.id
+        try:
+            insert = await self._prepare(client, room, request)
+            before = self._pass_slow_mode(client, room)
+        except HubbubError:
+            first = await self._house.history.message_by_key(room.uid, user, request["key"])
+            if first is None:
+                raise
+            return {"message": message_document(room.id, first), "duplicate": True}
+        try:
+            future = self._house.writer.submit(insert)
+            admitted()
+            written = await future
+        except HubbubError as error:
+            self._restore_slow_mode(client, room, before)
+            raise self._explain(room, error) from None
+        if written.duplicate:
+            self._restore_slow_mode(client, room, before)
+        return {"message": message_document(room.id, written.message), "duplicate": written.duplicate}
+
+    async def edit(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`message:edit`."""
+        room = await self._house.enter(client, request["room"], Action.EDIT)
+        self._check_body(request["body"])
+        edit = messages.editing(
+            author=client.user.person.id,
+            body=request["body"],
+            mentions=await self._mentions(room, request["body"]),
+            expected_rev=request.get("rev"),
+            now=self._house.clock(),
+        )
+        return await self._change(room, request["id"], edit)
+
+    async def delete(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`message:delete`: one's own, or anybody's for those who moderate."""
+        room = await self._house.find(request["room"])
+        own = self._house.refusal(client, room, Action.DELETE_OWN)
+        others = self._house.refusal(client, room, Action.DELETE_ANY)
+        if own is not None and others is not None:
+            self._house.require(client, room, Action.DELETE_OWN)
+        edit = messages.deleting(user=client.user.person.id, own=own, others=others)
+        return await self._change(room, request["id"], edit)
+
+    async def react(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`message:react`."""
+        room = await self._house.enter(client, request["room"], Action.REACT)
+        edit = messages.reacting(
+            user=client.user.person.id, emoji=request["emoji"], on=request["on"], limits=self._house.limits
+        )
+        return await self._change(room, request["id"], edit)
+
+    async def typing(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`typing`: to the room's subscribers, apart from this connection. Nothing is kept."""
+        room = await self._house.enter(client, request["room"], Action.TYPING)
+        person = client.user.person
+        document = {"room": room.id, "user": person.id, "on": request["on"]}
+        self._house.channel.publish(room.uid, "typing", document, skip=client.outlet)
+        return {}
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _prepare(self, client: Client, room: ActiveRoom, request: dict[str, Any]) -> Insert:
+        self._house.require(client, room, Action.SEND)
+        self._check_body(request["body"])
+        reply_to = request.get("reply_to")
+        if reply_to is not None:
+            seq = messages.parse_message_id(room.uid, reply_to)
+            if seq is None or await self._house.history.message(room.uid, seq) is None:
+                raise HubbubError("not_found", "There is no such message to reply to.")
+        mentions = await self._mentions(room, request["body"])
+        return Insert(
+            messages.draft(
+                uid=room.uid,
+                person=client.user.person,
+                key=request["key"],
+                body=request["body"],
+                reply_to=reply_to,
+                mentions=mentions,
+                now=self._house.clock(),
+            )
+        )
+
+    def _check_body(self, body: str) -> None:
+        most = self._house.limits.body
+        if len(body) > most:
+            raise HubbubError(
+                "too_large",
+                f"A body has at most {most} characters.",
+                fields={"body": [f"Longer than {most} characters."]},
+            )
+
+    async def _mentions(self, room: ActiveRoom, body: str) -> tuple[str, ...]:
+        candidates = messages.mention_candidates(body, most=self._house.limits.mentions)
+        if not candidates:
+            return ()
+        options = {option for group in candidates for option in group}
+        online = {
+            option
+            for option in options
+            if (user := self._house.roster.user(option)) is not None
+            and (standing := user.standings.get(room.uid)) is not None
+            and standing.role in MEMBER_ROLES
+        }
+        if len(online) < len(options):
+            online |= await self._house.history.member_ids(room.uid, sorted(options - online))
+        return messages.mentioned(candidates, online)
+
+    async def _change(self, room: ActiveRoom, message_id: str, edit: Edit) -> dict[str, Any]:
+        seq = messages.parse_message_id(room.uid, message_id)
+        if seq is None:
+            raise HubbubError("not_found", "There is no such message.")
+        try:
+            written: Written = await self._house.writer.submit(Change(room.uid, seq, edit))
+        except HubbubError as error:
+            raise self._explain(room, error) from None
+        return {"message": message_document(room.id, written.message)}
+
+    def _explain(self, room: ActiveRoom, error: HubbubError) -> HubbubError:
+        """A write that found no room means that the room was deleted while it was on its way."""
+        return no_room() if error.code == "not_found" and self._house.rooms.by_uid(room.uid) is None else error
+
+    def _pass_slow_mode(self, client: Client, room: ActiveRoom) -> int | None:
+        """Take this sender's turn in a slow room, or raise `slow_mode`. Returns when the last turn was."""
+        interval_ms = room.record.slow_mode_s * 1000
+        standing = client.user.standings.get(room.uid)
+        now = self._house.clock()
+        user = client.user.person.id
+        if interval_ms == 0 or rank(room.record.kind, standing, client.identity, now) > RANK[Relation.MEMBER]:
+            return None
+        last = room.last_sent.get(user)
+        if last is not None and now - last < interval_ms:
+            raise HubbubError("slow_mode", retry_after=(interval_ms - (now - last)) / 1000)
+        if len(room.last_sent) >= _SLOW_MODE_REMEMBERED:
+            room.last_sent = {who: at for who, at in room.last_sent.items() if now - at < interval_ms}
+        room.last_sent[user] = now
+        return last if last is not None else 0
+
+    def _restore_slow_mode(self, client: Client, room: ActiveRoom, before: int | None) -> None:
+        """A message that was not new takes no turn."""
+        if before is not None:
+            room.last_sent[client.user.person.id] = before

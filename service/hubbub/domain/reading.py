@@ -1,0 +1,209 @@
+"""Joining a room and reading its history.
+
+A join must lose nothing and repeat nothing between the page it returns and the first event that follows it. The page
+was read at some head `h`; when it arrives here the room's feed may have gone on. So: wait until the feed has
+delivered `h`, then, in one turn of the loop, subscribe, answer with `h`, and send behind the answer what the feed
+delivered after `h`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from hubbub.domain.activerooms import ActiveRoom, Delivery
+from hubbub.domain.documents import message_document, room_view_document
+from hubbub.domain.feeds import Revision
+from hubbub.domain.house import House, no_room
+from hubbub.domain.limits import PAGE_BYTES
+from hubbub.domain.membership import Membership
+from hubbub.domain.permissions import Action
+from hubbub.domain.phrases import phrases_of
+from hubbub.domain.roomservice import RoomService
+from hubbub.domain.roster import Client
+from hubbub.errors import HubbubError
+from hubbub.history.base import MEMBER_ROLES, MessagePage, RoomView
+
+__all__ = ["Reading"]
+
+Outcome = Literal["full", "partial", "reset"]
+_JOIN_TRIES: Final = 5
+_DELIVERY_TIMEOUT_S: Final = 5.0
+
+
+class Reading:
+    """The events `room:join`, `history:*` and `read:mark`."""
+
+    def __init__(self, house: House, delivery: Delivery, rooms: RoomService, membership: Membership) -> None:
+        self._house = house
+        self._delivery = delivery
+        self._rooms = rooms
+        self._membership = membership
+
+    async def join(
+        self, client: Client, request: dict[str, Any], *, after_ack: Callable[[Callable[[], None]], None]
+    ) -> dict[str, Any]:
+        """`room:join`. What is given to `after_ack` must run behind the ack, in the same turn of the loop."""
+        room = await self._house.enter(client, request["room"], Action.JOIN)
+        await self._become_member(client, room)
+        for _ in range(_JOIN_TRIES):
+            page, outcome, view, members = await self._read_join(client, room, request)
+            self._delivery.know(room, page.head)
+            try:
+                async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
+                    await room.wait_delivered(page.head)
+            except TimeoutError:
+                raise HubbubError("unavailable", retry_after=1) from None
+            # Much may have happened while we waited; what decides is how it stands now.
+            if self._house.rooms.by_uid(room.uid) is not room:
+                room = await self._house.enter(client, request["room"], Action.JOIN)
+                continue
+            self._house.require(client, room, Action.READ)
+            backlog = room.feed.backlog(page.head)
+            if backlog is not None:
+                break
+        else:
+            raise HubbubError("unavailable", "The room changes faster than it can be read.", retry_after=1)
+        if client.outlet.is_open:
+            self._house.channel.subscribe(client.outlet, room.uid)
+            client.joined.add(room.uid)
+            after_ack(lambda: self._send_backlog(client, room, backlog))
+        return {
+            "room": {**room_view_document(view), "head": page.head},
+            "messages": [message_document(room.id, message) for message in page.messages],
+            "outcome": outcome,
+            "head": page.head,
+            "next": self._next(page, outcome),
+            "members": members,
+        }
+
+    async def fetch(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`history:fetch`."""
+        room = await self._house.enter(client, request["room"], Action.READ)
+        page = await self._house.history.page(
+            room.uid,
+            before=request.get("before"),
+            after=request.get("after"),
+            around=request.get("around"),
+            limit=self._limit(request),
+            max_bytes=PAGE_BYTES,
+        )
+        return {
+            "messages": [message_document(room.id, message) for message in page.messages],
+            "more_before": page.more_before,
+            "more_after": page.more_after,
+        }
+
+    async def sync(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`history:sync`. Without `epoch` it is taken to be the room's."""
+        room = await self._house.enter(client, request["room"], Action.READ)
+        page, outcome = await self._changes(room, request["since"], request.get("epoch"), self._limit(request))
+        return {
+            "messages": [message_document(room.id, message) for message in page.messages],
+            "outcome": outcome,
+            "next": self._next(page, outcome),
+            "head": page.head,
+        }
+
+    async def search(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`history:search`, in one room or in all that the caller may read."""
+        phrases = phrases_of(request["query"])
+        if not phrases:
+            raise HubbubError("bad_request", fields={"query": ["Holds no word."]})
+        uids, public = await self._searched(client, request.get("room"))
+        page = await self._house.history.search(
+            uids=uids, public=public, phrases=phrases, limit=self._limit(request), cursor=request.get("cursor")
+        )
+        hits = [
+            message_document(room_id, message)
+            for room_id, message in zip(page.room_ids, page.messages, strict=True)
+            if client.identity.covers(room_id) and self._may_see_hit(client, message.uid)
+        ]
+        return {"messages": hits, "cursor": page.cursor}
+
+    async def mark(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`read:mark`. The room's subscribers and the user's other connections get `read`."""
+        room = await self._house.enter(client, request["room"], Action.MARK)
+        user = client.user.person.id
+        read_seq, unread = await self._house.history.mark_read(room.uid, user, request["seq"])
+        document = {"room": room.id, "user": user, "seq": read_seq}
+        self._house.channel.publish(room.uid, "read", document, skip=client.outlet)
+        others = [
+            each.outlet
+            for each in self._house.roster.clients(user)
+            if each is not client and room.uid not in each.joined
+        ]
+        self._house.channel.send_many(others, "read", document)
+        return {"read_seq": read_seq, "unread": unread}
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _limit(self, request: dict[str, Any]) -> int:
+        limit: int = request.get("limit", self._house.limits.page_default)
+        return limit
+
+    async def _become_member(self, client: Client, room: ActiveRoom) -> None:
+        standing = client.user.standings.get(room.uid)
+        if standing is not None and standing.role in MEMBER_ROLES:
+            return
+        self._rooms.check_room_count(client)
+        private = room.record.kind != "public" and not client.identity.is_admin
+        standing, new, count = await self._house.history.join(
+            room.uid, client.user.person, at=self._house.clock(), need_invite=private
+        )
+        self._house.roster.update(room.uid, client.user.person.id, standing)
+        room.set_members(count)
+        if new:
+            await self._membership.tell_member(room, standing)
+
+    async def _read_join(
+        self, client: Client, room: ActiveRoom, request: dict[str, Any]
+    ) -> tuple[MessagePage, Outcome, RoomView, list[dict[str, Any]] | None]:
+        limit = self._limit(request)
+        if "since" in request:
+            page, outcome = await self._changes(room, request["since"], request.get("epoch"), limit)
+        else:
+            page = await self._house.history.page(room.uid, limit=limit, max_bytes=PAGE_BYTES)
+            outcome = "full"
+        view = await self._house.history.view(room.uid, client.user.person.id)
+        if view is None:
+            raise no_room()
+        listed = self._house.limits.members_listed
+        members: list[dict[str, Any]] | None = None
+        if view.room.members <= listed:
+            members = (await self._membership.list_members(room, limit=listed, cursor=None))["members"]
+        return page, outcome, view, members
+
+    async def _changes(
+        self, room: ActiveRoom, since: int, epoch: str | None, limit: int
+    ) -> tuple[MessagePage, Outcome]:
+        """What changed after `since`; the newest page if the client's state is not of this room's history."""
+        if epoch is None or epoch == room.uid:
+            page = await self._house.history.changes(room.uid, since=since, limit=limit, max_bytes=PAGE_BYTES)
+            if since <= page.head:
+                return page, "partial" if page.more_after else "full"
+        return await self._house.history.page(room.uid, limit=limit, max_bytes=PAGE_BYTES), "reset"
+
+    @staticmethod
+    def _next(page: MessagePage, outcome: Outcome) -> int:
+        """From which revision on the client must ask again: the head, when there is nothing to ask for."""
+        return page.messages[-1].rev if outcome == "partial" else page.head
+
+    def _send_backlog(self, client: Client, room: ActiveRoom, backlog: Any) -> None:
+        revisions: list[Revision] = list(backlog)
+        for rev, message in revisions:
+            client.outlet.emit("message", message_document(room.id, message, rev=rev))
+
+    async def _searched(self, client: Client, room_id: str | None) -> tuple[list[str], bool]:
+        """The uids to search in, and whether to search all public rooms as well."""
+        if room_id is not None:
+            room = await self._house.enter(client, room_id, Action.READ)
+            return [room.uid], False
+        uids = [uid for uid, standing in client.user.standings.items() if standing.role in MEMBER_ROLES]
+        return uids, True
+
+    def _may_see_hit(self, client: Client, uid: str) -> bool:
+        """A search of all public rooms must not show one that bans the caller."""
+        standing = client.user.standings.get(uid)
+        return standing is None or client.identity.is_admin or standing.banned_until <= self._house.clock()

@@ -1,0 +1,203 @@
+"""Rooms as such: making, listing, changing and deleting them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from typing import Any
+
+from hubbub.domain.activerooms import ActiveRoom
+from hubbub.domain.documents import room_document, room_view_document
+from hubbub.domain.house import House, no_room
+from hubbub.domain.permissions import Action
+from hubbub.domain.roster import Client
+from hubbub.errors import HubbubError
+from hubbub.history.base import MEMBER_ROLES, Person, Role, Room, Standing
+
+__all__ = ["RoomService", "direct_room_id", "new_uid"]
+
+
+def new_uid() -> str:
+    """A room's uid: 80 random bits, so that no room is ever taken for another."""
+    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def direct_room_id(one: str, other: str) -> str:
+    """The id of the direct room of two users, the same whoever asks."""
+    pair = "".join(f"{len(user)}:{user}" for user in sorted((one, other)))
+    return "direct:" + base64.b32encode(hashlib.sha256(pair.encode()).digest()[:15]).decode().lower()
+
+
+class RoomService:
+    """The events `room:create`, `room:list`, `room:update` and `room:delete`."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def create(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:create`."""
+        self.check_room_count(client)
+        if request["kind"] == "direct":
+            return await self._create_direct(client, request)
+        limits = self._house.limits
+        capacity = request.get("capacity", limits.capacity)
+        if capacity > limits.capacity_max:
+            raise HubbubError(
+                "too_large",
+                f"A room has at most {limits.capacity_max} members.",
+                fields={"capacity": [f"More than {limits.capacity_max}."]},
+            )
+        others = [user for user in dict.fromkeys(request.get("members", ())) if user != client.user.person.id]
+        if len(others) + 1 > capacity:
+            raise HubbubError("room_full")
+        prefix = "private:" if request["kind"] == "private" else "room-"
+        default_id = prefix + secrets.token_hex(8)
+        room = await self._create(
+            client,
+            Room(
+                uid=new_uid(),
+                id=request.get("id", default_id),
+                kind=request["kind"],
+                title=request["title"],
+                topic=request.get("topic", ""),
+                capacity=capacity,
+                slow_mode_s=0,
+                created_at=self._house.clock(),
+            ),
+            others,
+            role="owner",
+            others_role="invited",
+        )
+        return {"room": await self.view(client, room)}
+
+    async def list_rooms(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:list`. A token that is limited to rooms sees those only, so a page may be short or empty."""
+        page = await self._house.history.rooms(
+            user=client.user.person.id,
+            query=request.get("query"),
+            mine=request.get("mine", False),
+            everything=client.identity.is_admin,
+            limit=request.get("limit", self._house.limits.page_default),
+            cursor=request.get("cursor"),
+        )
+        shown = [room_view_document(view) for view in page.rooms if client.identity.covers(view.room.id)]
+        return {"rooms": shown, "cursor": page.cursor}
+
+    async def update(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:update`. Its subscribers get `room`."""
+        room = await self._house.enter(client, request["room"], Action.UPDATE)
+        capacity = request.get("capacity")
+        if capacity is not None and capacity > self._house.limits.capacity_max:
+            raise HubbubError("too_large", f"A room has at most {self._house.limits.capacity_max} members.")
+        if capacity is not None and capacity < room.record.members:
+            raise HubbubError("conflict", f"The room has {room.record.members} members already.")
+        record = await self._house.history.update_room(
+            room.uid,
+            title=request.get("title"),
+            topic=request.get("topic"),
+            capacity=capacity,
+            slow_mode_s=request.get("slow_mode_s"),
+        )
+        room = self._house.rooms.put(record)
+        self._house.channel.publish(room.uid, "room", room_document(room.now()))
+        return {"room": await self.view(client, room)}
+
+    async def delete(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        """`room:delete`. Its members and subscribers get `room:removed`."""
+        room = await self._house.enter(client, request["room"], Action.DELETE_ROOM)
+        if not await self._house.history.delete_room(room.uid):
+            raise no_room()
+        document = {"room": room.id, "reason": "deleted"}
+        elsewhere = [
+            each.outlet
+            for user in self._house.roster.members(room.uid)
+            for each in user.clients
+            if room.uid not in each.joined
+        ]
+        self._house.channel.publish(room.uid, "room:removed", document)
+        self._house.channel.send_many(elsewhere, "room:removed", document)
+        self._house.drop_room(room.uid)
+        return {}
+
+    # -- for the other services --------------------------------------------------------------------------------------
+
+    async def view(self, client: Client, room: ActiveRoom) -> dict[str, Any]:
+        """`room` as this client's user sees it."""
+        view = await self._house.history.view(room.uid, client.user.person.id)
+        if view is None:
+            raise no_room()
+        return room_view_document(view)
+
+    def check_room_count(self, client: Client) -> None:
+        """Refuse a further membership to a user who has too many."""
+        held = sum(1 for standing in client.user.standings.values() if standing.role in MEMBER_ROLES)
+        if held >= self._house.limits.rooms_per_user:
+            raise HubbubError("forbidden", f"A user is a member of at most {self._house.limits.rooms_per_user} rooms.")
+
+    async def announce(self, user: str, room: ActiveRoom) -> None:
+        """Tell all connections of a user that they may join a room: `room:added`."""
+        clients = [each for each in self._house.roster.clients(user) if each.identity.covers(room.id)]
+        if clients:
+            view = await self._house.history.view(room.uid, user)
+            if view is not None:
+                document = {"room": room_view_document(view)}
+                self._house.channel.send_many([each.outlet for each in clients], "room:added", document)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _create_direct(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
+        me, other = client.user.person.id, request["members"][0]
+        if me == other:
+            raise HubbubError("bad_request", fields={"members": ["A direct room is with somebody else."]})
+        room_id = direct_room_id(me, other)
+        room = await self._house.rooms.get(room_id)
+        if room is None:
+            try:
+                room = await self._create(
+                    client,
+                    Room(
+                        uid=new_uid(),
+                        id=room_id,
+                        kind="direct",
+                        title=request.get("title", ""),
+                        topic=request.get("topic", ""),
+                        capacity=2,
+                        slow_mode_s=0,
+                        created_at=self._house.clock(),
+                    ),
+                    [other],
+                    role="member",
+                    others_role="member",
+                )
+            except HubbubError as error:
+                if error.code != "conflict":
+                    raise
+                # The other one was quicker.
+                room = await self._house.find(room_id)
+        return {"room": await self.view(client, room)}
+
+    async def _create(
+        self, client: Client, record: Room, others: list[str], *, role: Role, others_role: Role
+    ) -> ActiveRoom:
+        if not client.identity.covers(record.id):
+            raise HubbubError("forbidden", "The token does not reach a room of this id.")
+        person = client.user.person
+        at = record.created_at
+        members = [(Standing(person.id, role=role, joined_at=at), person)]
+        for other in others:
+            standing = Standing(other, role=others_role, joined_at=at)
+            members.append((standing, await self._person(other)))
+        room = self._house.rooms.put(await self._house.history.create_room(record, members))
+        for standing, _ in members:
+            self._house.roster.update(room.uid, standing.user, standing)
+        for other in others:
+            await self.announce(other, room)
+        return room
+
+    async def _person(self, user: str) -> Person:
+        online = self._house.roster.user(user)
+        if online is not None:
+            return online.person
+        known = (await self._house.history.people([user])).get(user)
+        return known[0] if known is not None else Person(user, user)

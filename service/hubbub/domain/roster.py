@@ -1,0 +1,186 @@
+"""Who is connected to this node, and how they stand to their rooms.
+
+A connected user's standings are all in memory, so that a permission is checked without asking the store. They are
+loaded when the user's first connection comes, and changed in the same turn of the loop in which the store reports a
+change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hubbub.domain.clock import Clock
+from hubbub.domain.identity import Identity
+from hubbub.domain.ports import Outlet
+from hubbub.errors import HubbubError
+from hubbub.history.base import MEMBER_ROLES, History, Person, Standing
+
+__all__ = ["Client", "Roster", "User"]
+
+_SEEN_EVERY_MS = 60_000
+"""`last_seen` is written at most this often for a user."""
+
+
+@dataclass(slots=True, eq=False)
+class User:
+    """A user with at least one connection. `changed` are standings that changed while the others were being loaded."""
+
+    person: Person
+    standings: dict[str, Standing] = field(default_factory=dict)
+    clients: dict[Client, None] = field(default_factory=dict)
+    loading: asyncio.Task[None] | None = None
+    changed: dict[str, Standing | None] = field(default_factory=dict)
+    seen_at: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """One connection of a user. `joined` are the uids of the rooms that it is subscribed to."""
+
+    outlet: Outlet
+    user: User
+    identity: Identity
+    joined: set[str] = field(default_factory=set)
+
+
+class Roster:
+    """The users and clients of this node."""
+
+    def __init__(self, history: History, clock: Clock) -> None:
+        self._history = history
+        self._clock = clock
+        self._users: dict[str, User] = {}
+        self._members: dict[str, dict[User, None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    async def enter(self, outlet: Outlet, identity: Identity) -> Client:
+        """A connection came. Raises `unavailable` if its user's standings cannot be read."""
+        user = self._users.get(identity.user)
+        if user is None:
+            user = self._users[identity.user] = User(identity.person)
+            user.loading = asyncio.ensure_future(self._load(user))
+        client = Client(outlet, user, identity)
+        user.clients[client] = None
+        if user.loading is not None:
+            try:
+                await asyncio.shield(user.loading)
+            except HubbubError:
+                self.leave(client)
+                raise
+        self.rename(client, identity.person)
+        return client
+
+    def rename(self, client: Client, person: Person) -> None:
+        """A newer token gives the user another name."""
+        if client.user.person != person:
+            client.user.person = person
+            self._remember(client.user)
+
+    def leave(self, client: Client) -> None:
+        """A connection is gone."""
+        user = client.user
+        user.clients.pop(client, None)
+        if user.clients or self._users.get(user.person.id) is not user:
+            return
+        del self._users[user.person.id]
+        for uid in user.standings:
+            self._forget_member(uid, user)
+        if user.loading is None and self._clock() - user.seen_at >= _SEEN_EVERY_MS:
+            self._remember(user)
+
+    async def wait_written(self) -> None:
+        """Return when nothing remembered is still on its way to the store."""
+        while self._background:
+            await asyncio.wait(list(self._background))
+
+    # -- looking up --------------------------------------------------------------------------------------------------
+
+    def user(self, user_id: str) -> User | None:
+        return self._users.get(user_id)
+
+    def is_online(self, user_id: str) -> bool:
+        return user_id in self._users
+
+    def clients(self, user_id: str) -> Iterable[Client]:
+        user = self._users.get(user_id)
+        return list(user.clients) if user is not None else ()
+
+    def members(self, uid: str) -> Iterable[User]:
+        """The connected members of a room."""
+        return list(self._members.get(uid, ()))
+
+    @property
+    def size(self) -> int:
+        return len(self._users)
+
+    # -- standings ---------------------------------------------------------------------------------------------------
+
+    def update(self, uid: str, user_id: str, standing: Standing | None) -> None:
+        """The store reported that a user stands to a room like this now (None: nothing is recorded)."""
+        user = self._users.get(user_id)
+        if user is None:
+            return
+        if user.loading is not None:
+            user.changed[uid] = standing
+        self._set(user, uid, standing)
+
+    def forget_room(self, uid: str) -> None:
+        """A room is gone."""
+        for user in list(self._users.values()):
+            if uid in user.standings or user.loading is not None:
+                self.update(uid, user.person.id, None)
+            for client in user.clients:
+                client.joined.discard(uid)
+
+    def _set(self, user: User, uid: str, standing: Standing | None) -> None:
+        if standing is None:
+            user.standings.pop(uid, None)
+        else:
+            user.standings[uid] = standing
+        if standing is not None and standing.role in MEMBER_ROLES:
+            self._members.setdefault(uid, {})[user] = None
+        else:
+            self._forget_member(uid, user)
+
+    def _forget_member(self, uid: str, user: User) -> None:
+        members = self._members.get(uid)
+        if members is not None:
+            members.pop(user, None)
+            if not members:
+                del self._members[uid]
+
+    async def _load(self, user: User) -> None:
+        try:
+            standings = dict(await self._history.standings_of(user.person.id))
+            known = (await self._history.people([user.person.id])).get(user.person.id)
+        except BaseException:
+            # Whoever connects next starts anew, and does not take what was not loaded for what is not there.
+            if self._users.get(user.person.id) is user:
+                del self._users[user.person.id]
+            raise
+        user.loading = None
+        for uid, standing in standings.items():
+            if uid not in user.changed:
+                self._set(user, uid, standing)
+        user.changed.clear()
+        if known is not None:
+            user.seen_at = known[1]
+        if known is None or known[0] != user.person:
+            self._remember(user)
+
+    def _remember(self, user: User) -> None:
+        user.seen_at = self._clock()
+        task = asyncio.ensure_future(self._write_person(user.person, user.seen_at))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _write_person(self, person: Person, at: int) -> None:
+        try:
+            await self._history.remember(person, at=at)
+        except HubbubError:
+            # Nothing was promised to anybody: the name is written again with the next membership or connection.
+            return

@@ -1,0 +1,266 @@
+"""The wire contract: every event of `/chat`, its schema, and how it stands to other events. One place.
+
+Validation, the reference (`docs/reference/events.md`) and later the AsyncAPI document and the TypeScript types are made
+from these tables. The prose of the contract is in `docs/reference/wire.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+
+from hubbub.fields import Emoji, Flag, Identifier, Text, Whole
+
+__all__ = [
+    "CHAT",
+    "CLIENT_EVENTS",
+    "PUBLIC_ROOM_ID",
+    "SERVER_EVENTS",
+    "ClientEvent",
+    "ServerEvent",
+    "chat_event",
+]
+
+CHAT: Final = "/chat"
+PUBLIC_ROOM_ID: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
+
+MAX_PAGE: Final = 500
+_MONTHS_S: Final = 10 * 366 * 24 * 3600
+"""The longest ban or mute that can be given in seconds: ten years; without `seconds` it has no end."""
+
+
+class _Request(Schema):
+    """What every request has in common: fields that are not in the contract are named and refused."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class RoomCreate(_Request):
+    id = Text(pattern=PUBLIC_ROOM_ID, expects="Not of the form [a-z0-9][a-z0-9._-]{0,63}.")
+    title = Text(longest=100, single_line=True, blank=False)
+    kind = fields.String(required=True, validate=validate.OneOf(["public", "private", "direct"]))
+    topic = Text(longest=500)
+    capacity = Whole(least=1)
+    members = fields.List(Identifier(), validate=validate.Length(max=100))
+
+    @validates_schema
+    def fit_together(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        kind = data.get("kind")
+        if kind == "direct":
+            if len(data.get("members", ())) != 1:
+                raise ValidationError("A direct room has exactly one other member.", "members")
+            for name in ("id", "capacity"):
+                if name in data:
+                    raise ValidationError("Not for direct rooms.", name)
+        elif "title" not in data:
+            raise ValidationError("Missing data for required field.", "title")
+        elif kind == "private" and "id" in data:
+            raise ValidationError("Only public rooms have an id of the client's choice.", "id")
+
+
+class RoomList(_Request):
+    query = Text(longest=100, single_line=True)
+    mine = Flag()
+    limit = Whole(least=1, most=MAX_PAGE)
+    cursor = Text(longest=512, allow_none=True)
+
+
+class RoomJoin(_Request):
+    room = Identifier()
+    since = Whole()
+    epoch = Identifier(required=False)
+    limit = Whole(least=1, most=MAX_PAGE)
+
+    @validates_schema
+    def fit_together(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if data.get("since", 0) > 0 and "epoch" not in data:
+            raise ValidationError("Needed with since > 0.", "epoch")
+
+
+class RoomOnly(_Request):
+    room = Identifier()
+
+
+class RoomUpdate(_Request):
+    room = Identifier()
+    title = Text(longest=100, single_line=True, blank=False)
+    topic = Text(longest=500)
+    capacity = Whole(least=1)
+    slow_mode_s = Whole(most=6 * 3600)
+
+
+class RoomUser(_Request):
+    room = Identifier()
+    user = Identifier()
+
+
+class RoomUserReason(RoomUser):
+    reason = Text(longest=200, single_line=True)
+
+
+class RoomUserTimed(RoomUserReason):
+    seconds = Whole(most=_MONTHS_S)
+
+
+class RoomRole(RoomUser):
+    role = fields.String(required=True, validate=validate.OneOf(["owner", "moderator", "member"]))
+
+
+class RoomMembers(_Request):
+    room = Identifier()
+    cursor = Text(longest=512, allow_none=True)
+    limit = Whole(least=1, most=MAX_PAGE)
+
+
+class MessageSend(_Request):
+    room = Identifier()
+    key = Identifier(longest=64)
+    body = Text(required=True)
+    reply_to = Text(longest=128, allow_none=True)
+
+
+class MessageEdit(_Request):
+    room = Identifier()
+    id = Identifier()
+    body = Text(required=True)
+    rev = Whole(least=1)
+
+
+class MessageOnly(_Request):
+    room = Identifier()
+    id = Identifier()
+
+
+class MessageReact(_Request):
+    room = Identifier()
+    id = Identifier()
+    emoji = Emoji()
+    on = Flag(required=True)
+
+
+class HistoryFetch(_Request):
+    room = Identifier()
+    before = Whole()
+    after = Whole()
+    around = Whole()
+    limit = Whole(least=1, most=MAX_PAGE)
+
+    @validates_schema
+    def fit_together(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        given = [name for name in ("before", "after", "around") if name in data]
+        if len(given) > 1:
+            raise ValidationError("At most one of before, after and around.", given[1])
+
+
+class HistorySync(_Request):
+    room = Identifier()
+    since = Whole(required=True)
+    epoch = Identifier(required=False)
+    limit = Whole(least=1, most=MAX_PAGE)
+
+
+class HistorySearch(_Request):
+    query = Text(required=True, longest=200, blank=False, single_line=True)
+    room = Identifier(required=False)
+    limit = Whole(least=1, most=MAX_PAGE)
+    cursor = Text(longest=512, allow_none=True)
+
+
+class Typing(_Request):
+    room = Identifier()
+    on = Flag(required=True)
+
+
+class ReadMark(_Request):
+    room = Identifier()
+    seq = Whole(required=True)
+
+
+class AuthRefresh(_Request):
+    token = Text(required=True, shortest=1, longest=16384)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEvent:
+    """An event that clients send. `pipelined` and `free` are the two exceptions to order (see
+    `transport.admission`)."""
+
+    name: str
+    schema: Schema
+    answer: str
+    meaning: str
+    pipelined: bool = False
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """An event that the server sends."""
+
+    name: str
+    document: str
+    meaning: str
+
+
+CLIENT_EVENTS: Final[tuple[ClientEvent, ...]] = (
+    ClientEvent("room:create", RoomCreate(), "{room}", "Create a room; its creator becomes owner and member."),
+    ClientEvent("room:list", RoomList(), "{rooms, cursor}", "List the rooms that the caller may know, by id."),
+    ClientEvent(
+        "room:join",
+        RoomJoin(),
+        "{room, messages, outcome, head, next, members}",
+        "Become a member and subscribe this connection; with `since`, get what changed after it.",
+    ),
+    ClientEvent("room:leave", RoomOnly(), "{}", "End the membership, or decline an invitation."),
+    ClientEvent("room:update", RoomUpdate(), "{room}", "Change what describes a room."),
+    ClientEvent("room:delete", RoomOnly(), "{}", "Delete a room and its history."),
+    ClientEvent("room:invite", RoomUserReason(), "{}", "Let a user know of a room and join it."),
+    ClientEvent("room:kick", RoomUserReason(), "{}", "End somebody else's membership."),
+    ClientEvent("room:ban", RoomUserTimed(), "{}", "Keep a user out, for some seconds or without end."),
+    ClientEvent("room:unban", RoomUserReason(), "{}", "End a ban."),
+    ClientEvent("room:mute", RoomUserTimed(), "{}", "Let a user read only; `seconds: 0` ends it."),
+    ClientEvent("room:role", RoomRole(), "{}", "Make a member owner, moderator or plain member."),
+    ClientEvent("room:members", RoomMembers(), "{members, cursor}", "List the members, longest-standing first."),
+    ClientEvent("message:send", MessageSend(), "{message, duplicate}", "Send a message, once per key.", pipelined=True),
+    ClientEvent("message:edit", MessageEdit(), "{message}", "Change the body of one's own message."),
+    ClientEvent("message:delete", MessageOnly(), "{message}", "Empty a message; its place stays."),
+    ClientEvent("message:react", MessageReact(), "{message}", "Give or take back a reaction."),
+    ClientEvent(
+        "history:fetch", HistoryFetch(), "{messages, more_before, more_after}", "Read a page of the history by seq."
+    ),
+    ClientEvent(
+        "history:sync", HistorySync(), "{messages, outcome, next, head}", "Read what changed after a revision."
+    ),
+    ClientEvent("history:search", HistorySearch(), "{messages, cursor}", "Find messages by words and quoted phrases."),
+    ClientEvent("typing", Typing(), "none", "Say that one is typing, or not any more. Volatile.", free=True),
+    ClientEvent("read:mark", ReadMark(), "{read_seq, unread}", "Say how far one has read."),
+    ClientEvent("auth:refresh", AuthRefresh(), "{user, expires_at}", "Replace the token of the whole connection."),
+)
+
+_BY_NAME: Final[Mapping[str, ClientEvent]] = {event.name: event for event in CLIENT_EVENTS}
+
+SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
+    ServerEvent("hello", "{user, node, server_time, limits, version}", "The first event of a connection."),
+    ServerEvent("message", "message", "A message, new or changed; one per revision of each joined room."),
+    ServerEvent("room", "room without role, read_seq and unread", "A room document changed."),
+    ServerEvent("room:added", "{room}", "The user was invited, or has a new direct room."),
+    ServerEvent("room:removed", "{room, reason}", "The user is no member any more, or the room is gone."),
+    ServerEvent("member", "{room, user, role | left: true}", "Somebody's membership changed."),
+    ServerEvent("activity", "{room, seq, mention}", "A member's room that is not joined here has news. Coalesced."),
+    ServerEvent("typing", "{room, user, on}", "Somebody types. Volatile."),
+    ServerEvent("read", "{room, user, seq}", "Somebody has read up to seq. Volatile."),
+    ServerEvent("notice", "{level, text}", "Word from the operators."),
+    ServerEvent("gap", "{room, head}", "The room is suspended on this connection until it is joined again."),
+    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away."),
+    ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
+    ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
+)
+
+
+def chat_event(name: str) -> ClientEvent | None:
+    """The event of this name, None if the contract has none."""
+    return _BY_NAME.get(name)

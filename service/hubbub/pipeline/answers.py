@@ -1,0 +1,57 @@
+"""Every event is answered, whatever happens: results and errors become acks here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import structlog
+
+from hubbub.errors import HubbubError
+from hubbub.pipeline.base import Call, Proceed
+
+__all__ = ["Answers", "error_answer"]
+
+_log = structlog.get_logger("hubbub.pipeline")
+
+DEADLINE_S: Final = 30.0
+"""Within this time an event is answered even if the store hangs; stock clients give up at about the same time."""
+
+
+def error_answer(error: HubbubError) -> dict[str, Any]:
+    """The ack that tells of an error."""
+    return {"ok": False, "error": error.document()}
+
+
+class Answers:
+    """For events: `{"ok": true, "data": …}` or `{"ok": false, "error": …}`. For connects, every failure is a
+    `HubbubError`.
+
+    A handler that raises what is not a `HubbubError` has a fault: it is logged with its traceback, and the client is
+    told `internal` and no more. One that is cancelled, or that takes too long, has an outcome that nobody knows:
+    `unavailable`.
+    """
+
+    def __init__(self, *, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        try:
+            result = await self._guarded(call, proceed)
+        except HubbubError as error:
+            if call.is_connect:
+                raise
+            return error_answer(error)
+        return result if call.is_connect else {"ok": True, "data": result}
+
+    async def _guarded(self, call: Call, proceed: Proceed) -> Any:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await proceed(call)
+        except HubbubError:
+            raise
+        except (TimeoutError, asyncio.CancelledError):
+            raise HubbubError("unavailable", retry_after=1) from None
+        except Exception as error:
+            _log.exception("call.failed", call=call.label, connection=call.connection.id)
+            raise HubbubError("internal") from error

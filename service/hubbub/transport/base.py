@@ -1,0 +1,114 @@
+"""The seam between the wire and everything above it.
+
+Above this line nothing imports python-socketio; below it nothing knows of rooms with members or of messages. Whoever
+replaces what is beneath keeps these few names: `Connection` to talk to one client in one namespace, `Handler` to be
+talked to, and `Order` to say which events may overtake which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from hubbub.errors import HubbubError
+
+__all__ = ["Connection", "Handler", "Handshake", "Incoming", "Link", "Order"]
+
+
+class Order(Enum):
+    """How an event stands to the events of the same connection that were admitted before it."""
+
+    SERIAL = "serial"
+    """Begins when all before it are done, and is done before any after it begins."""
+
+    PIPELINED = "pipelined"
+    """Begins when those before it are done, or pipelined and admitted; its ack follows theirs."""
+
+    FREE = "free"
+    """Begins at once and waits for nothing: for what is worthless when late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What the client's first HTTP request carried. Header names are lower case."""
+
+    headers: Mapping[str, str]
+    cookies: Mapping[str, str]
+    query: Mapping[str, str]
+    address: str
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One Engine.IO connection: what its namespaces share.
+
+    `state` belongs to the layers above (the identity of whoever connected). `connections` are the namespaces that are
+    connected now, by name.
+    """
+
+    id: str
+    handshake: Handshake
+    state: Any = None
+    connections: dict[str, Connection] = field(default_factory=dict)
+
+
+class Connection(Protocol):
+    """One client in one namespace. All methods return at once; after the end they do nothing."""
+
+    id: str
+    namespace: str
+    link: Link
+    state: Any
+    """Belongs to the layer above that handles this namespace."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def emit(self, event: str, data: Any) -> None:
+        """Send one event to this client."""
+
+    def disconnect(self) -> None:
+        """End this namespace with a Socket.IO DISCONNECT, after what was sent before. Stock clients stay away."""
+
+    def drop(self) -> None:
+        """End the whole transport. Stock clients come back."""
+
+
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """One event as it came from a client: its name and its arguments, unchecked.
+
+    The handler calls `admitted` when a pipelined event has taken its place in line (for a write: entered the writer's
+    queue), so that the next may begin. What is put in `after_ack` runs in the same turn of the loop as the ack is sent,
+    behind it: the place for whatever the client must not see before its ack.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    admitted: Callable[[], None]
+    after_ack: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Handler(Protocol):
+    """What a namespace does. One handler serves all connections of its namespace."""
+
+    def order(self, event: str) -> Order: ...
+
+    async def connect(self, connection: Connection, auth: Any) -> Callable[[], None] | None:
+        """Let the client in, or raise `HubbubError`: it becomes the connect_error. The callable that is returned runs
+        once the client has been told that it is connected: the place for its first events.
+        """
+
+    async def event(self, connection: Connection, incoming: Incoming) -> Any:
+        """Handle one event; what is returned is the ack. Never raises."""
+
+    async def disconnected(self, connection: Connection, *, clean: bool) -> None:
+        """The client is gone: `clean` if it said so (Socket.IO DISCONNECT), else the transport broke.
+
+        Called once for each connection that `connect` let in, also when the peer vanished while `connect` ran.
+        """
+
+    def refused(self, error: HubbubError) -> dict[str, Any]:
+        """The ack for an event that could not even be read."""
