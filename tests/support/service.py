@@ -8,11 +8,12 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hubbub.pipeline.tokens import TokenVerifier
+from hubbub.pipeline.local import issuer_signer, local_signer
 from hubbub.settings import load
 
 __all__ = ["RunningService", "running_service", "start_service"]
@@ -48,11 +49,11 @@ class RunningService:
         roles: Sequence[str] = (),
         rooms: Sequence[str] | None = None,
         ttl_s: float = 3600,
-        jti: str | None = None,
     ) -> str:
         """A token that this service takes."""
-        verifier = TokenVerifier(load(self.environ, config=None, overrides={}))
-        return verifier.mint(user=user, name=name, roles=roles, rooms=rooms, ttl_s=ttl_s, jti=jti)
+        settings = load(self.environ, config=None, overrides={})
+        signer = issuer_signer(settings) or local_signer(settings)
+        return signer.mint(user=user, name=name, roles=roles, rooms=rooms, now_s=time.time(), ttl_s=ttl_s)
 
     async def stop(self) -> int:
         """Ask it to stop; returns its exit status."""
