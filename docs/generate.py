@@ -13,10 +13,11 @@ from typing import Final
 from marshmallow import Schema
 
 from hubbub.cli import reference
+from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.errors import CATALOGUE, ErrorKind
 from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS
 
-__all__ = ["PAGES", "errors_page", "events_page", "main", "stale"]
+__all__ = ["PAGES", "errors_page", "events_page", "main", "permissions_page", "stale"]
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 
@@ -87,9 +88,46 @@ def _code(document: str) -> str:
     return f"`{document}`".replace("|", "\\|") if document.startswith("{") else document
 
 
+PERMISSIONS_HEAD: Final = """\
+# Who may do what
+
+Made from `service/hubbub/domain/permissions.py` by `make docs`; change it there. `tests/integration` tries every cell of
+these tables over the wire.
+
+The columns are how the caller stands to the room: by what is recorded (owner to banned), or by a role in the token
+(`admin`; `staff` is a bearer of the role `moderator` who is no member of the room, a member with that role counts as
+the room's moderator). Whoever is several things may do what any of them may. Where a cell has a code, the request is
+refused with it.
+
+* A muted member gets `muted` where the table says yes for: {writes}.
+* A guest is no different from any other user.
+* An expired token is refused with `token_expired`, whatever it asks for.
+* Kicking, banning and muting reach only those of a lower role, and never oneself: `forbidden`.
+* A token that is limited to certain rooms gets `not_found` for all others.
+* Whoever was banned from a private room without having known of it gets `not_found`, as strangers do.
+* Only authors edit. Repeating a send with its key returns the first message to its sender, whatever the table says now.
+"""
+
+KIND_TITLES: Final = {"public": "Public rooms", "private": "Private rooms", "direct": "Direct rooms"}
+
+
+def permissions_page() -> str:
+    writes = ", ".join(f"`{action}`" for action in Action if action in WRITES)
+    parts = [PERMISSIONS_HEAD.format(writes=writes)]
+    for kind, rows in TABLE.items():
+        parts.append(f"\n## {KIND_TITLES[kind]}\n\n| | {' | '.join(Relation)} |\n")
+        parts.append("| --- " * (len(Relation) + 1) + "|\n")
+        parts.extend(
+            f"| `{action}` | {' | '.join('yes' if code is None else f'`{code}`' for code in cells.values())} |\n"
+            for action, cells in rows.items()
+        )
+    return "".join(parts)
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors_page,
     "events.md": events_page,
+    "permissions.md": permissions_page,
     **{f"{name}.md": make for name, make in reference.PAGES.items()},
 }
 """From a page's name in docs/reference to what makes its text."""

@@ -200,7 +200,8 @@ def decide(action: Action, kind: RoomKind, standing: Standing | None, identity: 
     row = TABLE[kind][action]
     answers = [row[each] for each in relations]
     if None not in answers:
-        return answers[0]
+        # Whoever may know of the room for any reason is told why they may not do this.
+        return next((answer for answer in answers if answer != "not_found"), "not_found")
     if action in WRITES and is_muted(standing, now):
         return "muted"
     return None
