@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { badgeText, dayName, hueClass, initials, linkPieces } from '../../src/ui/format'
+
+describe('links', () => {
+  it('are found in text, without the punctuation that follows them', () => {
+    expect(linkPieces('See https://example.org/a?b=1, or not.')).toEqual([
+      { text: 'See ', isLink: false },
+      { text: 'https://example.org/a?b=1', isLink: true },
+      { text: ', or not.', isLink: false },
+    ])
+  })
+
+  it('are never made of other schemes', () => {
+    expect(linkPieces('javascript:alert(1) data:text/html,x')).toHaveLength(1)
+  })
+})
+
+describe('short forms', () => {
+  it('are what people expect', () => {
+    expect(initials('Ada Lovelace')).toBe('AL')
+    expect(initials('bob')).toBe('B')
+    expect(initials('')).toBe('')
+    expect(badgeText(99)).toBe('99')
+    expect(badgeText(1000)).toBe('99+')
+    expect(hueClass('alice')).toBe(hueClass('alice'))
+    const now = new Date(2024, 4, 17, 12).getTime()
+    expect(dayName(now, now)).toBe('Today')
+    expect(dayName(now - 86_400_000, now)).toBe('Yesterday')
+  })
+})
