@@ -88,8 +88,8 @@ def check_claims(claims: Mapping[str, Any], expected: Expectations, *, now_s: fl
     return Identity(
         person=Person(user, _name(claims, user=user), guest=guest),
         roles=frozenset() if guest else frozenset(_texts(claims, "roles") or ()),
-        issued_at=int(issued_s * 1000),
-        expires_at=int(expires_s * 1000),
+        issued_at=round(issued_s * 1000),
+        expires_at=round(expires_s * 1000),
         rooms=_texts(claims, "rooms"),
         jti=_jti(claims),
     )

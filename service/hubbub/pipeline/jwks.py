@@ -129,13 +129,14 @@ class JwksSource:
         if self._flight is None and self._may_try():
             self._start()
         if self._flight is not None:
-            # Shielded, because others may be waiting for the same fetch when one of them is cancelled.
-            await asyncio.shield(self._flight)
+            # Not awaited itself: one who is cancelled while waiting must not end the fetch that others wait for.
+            await asyncio.wait([self._flight])
 
     async def close(self) -> None:
         """End the fetch under way, and the connection. Safe to call twice."""
         flight, self._flight = self._flight, None
         if flight is not None:
+            self._failed = True
             flight.cancel()
             await asyncio.wait([flight])
         session, self._session = self._session, None

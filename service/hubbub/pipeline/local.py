@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import stat
@@ -49,10 +50,11 @@ class Signer:
         """A token for `user`, valid from `now_s` (Unix time) for `ttl_s` seconds; its times are exact to a millisecond,
         so that one made right after a revocation is not taken for one from before it.
         """
+        issued_ms = math.floor(now_s * 1000)
         claims: dict[str, Any] = {
             "sub": user,
-            "iat": round(now_s, 3),
-            "exp": round(now_s + ttl_s, 3),
+            "iat": issued_ms / 1000,
+            "exp": (issued_ms + round(ttl_s * 1000)) / 1000,
             "jti": secrets.token_hex(16),
         }
         optional: dict[str, Any] = {
