@@ -16,6 +16,10 @@ hypothesis.settings.register_profile("hubbub", deadline=None, database=None, pri
 hypothesis.settings.load_profile("hubbub")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests of tests/chaos at full length")
+
+
 def skipped_count(config: pytest.Config) -> int:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return len(reporter.stats.get("skipped", [])) if reporter is not None else 0
