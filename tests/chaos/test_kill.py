@@ -1,4 +1,4 @@
-"""`kill -9` while fifty clients write as fast as they get acks: nothing that was acknowledged is lost or there twice."""
+"""`kill -9` while fifty clients write as fast as they get acks: nothing acknowledged is lost, or there twice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import socketio
-
 from hubbub.history.sqlite import SqliteHistory
+
 from tests.support.chat import ChatClient
 from tests.support.service import RunningService, start_service
 
@@ -70,6 +70,7 @@ class Writer:
 
     async def step(self, client: ChatClient) -> None:
         action = self.random.random()
+        request: dict[str, Any]
         known = [message for message in self.ledger.newest.values() if message["room"] == self.room]
         if action < 0.5 or not self.own:
             await self.send(client)
@@ -81,7 +82,8 @@ class Writer:
             await self.change(client, "message:delete", request)
         else:
             target = self.random.choice(known)["id"]
-            request = {"room": self.room, "id": target, "emoji": self.random.choice(EMOJI), "on": True}
+            request = {"room": self.room, "id": target, "on": True}
+            request["emoji"] = self.random.choice(EMOJI)
             await self.change(client, "message:react", request)
 
     async def send(self, client: ChatClient) -> None:
@@ -135,9 +137,9 @@ async def check_documents(client: ChatClient, ledger: Ledger) -> None:
             assert stored == acknowledged
     stored_keys = [(each["room"], each["sender"]["id"], each["key"]) for each in documents.values()]
     assert len(set(stored_keys)) == len(stored_keys)
-    for key, message_id in ledger.sent.items():
-        if message_id is not None:
-            assert documents[message_id]["key"] == key[2]
+    for key, first in ledger.sent.items():
+        if first is not None:
+            assert documents[first]["key"] == key[2]
 
 
 async def check_repeats(service: RunningService, ledger: Ledger) -> None:
@@ -186,8 +188,7 @@ class TestKill:
                 ledger.enough.clear()
                 writers = [Writer(each, ledger, seed + number) for each in range(CLIENTS)]
                 tasks = [
-                    asyncio.create_task(writer.run(service.url, service.token(user=writer.user)))
-                    for writer in writers
+                    asyncio.create_task(writer.run(service.url, service.token(user=writer.user))) for writer in writers
                 ]
                 await asyncio.wait_for(ledger.enough.wait(), 60)
                 await service.kill()
