@@ -1,0 +1,93 @@
+"""Metrics and logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from prometheus_client import generate_latest
+
+from hubbub.telemetry import Metrics, configure_logging
+
+
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    config = structlog.get_config()
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    root.handlers = []
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
+
+
+class TestMetrics:
+    def test_two_services_in_one_process_count_apart(self) -> None:
+        one, other = Metrics(), Metrics()
+        one.deliveries.inc(3)
+        assert one.registry.get_sample_value("hubbub_deliveries_total") == 3
+        assert other.registry.get_sample_value("hubbub_deliveries_total") == 0
+
+    def test_a_commit_is_counted_with_its_size_and_its_duration(self) -> None:
+        metrics = Metrics()
+        metrics.committed(5, 0.02)
+        metrics.committed(1, 0.5)
+        value = metrics.registry.get_sample_value
+        assert value("hubbub_commit_batch_sum") == 6
+        assert value("hubbub_commit_batch_bucket", {"le": "4.0"}) == 1
+        assert value("hubbub_commit_seconds_count") == 2
+        assert value("hubbub_commit_seconds_bucket", {"le": "0.025"}) == 1
+
+    def test_every_metric_is_ours_and_says_what_it_is(self) -> None:
+        text = generate_latest(Metrics().registry).decode()
+        described = [line.split(" ", 3) for line in text.splitlines() if line.startswith("# HELP")]
+        assert described
+        assert all(name.startswith("hubbub_") and words for _, _, name, words in described)
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+class TestLogging:
+    def test_a_line_for_machines_is_one_json_object(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="info", json=True)
+        structlog.get_logger("x").info("connection.opened", code="ok", ms=1.5)
+        out, err = capsys.readouterr()
+        line = json.loads(err)
+        assert out == ""
+        assert line["event"] == "connection.opened"
+        assert line["level"] == "info"
+        assert (line["code"], line["ms"]) == ("ok", 1.5)
+        assert line["timestamp"].endswith("Z")
+
+    def test_a_line_for_people_is_plain_where_there_is_no_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="info", json=False)
+        structlog.get_logger("x").info("connection.opened", code="ok")
+        err = capsys.readouterr().err
+        assert "connection.opened" in err
+        assert "\x1b" not in err
+
+    def test_what_is_below_the_level_is_not_written(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="warning", json=True)
+        structlog.get_logger("x").info("quiet")
+        structlog.get_logger("x").warning("loud")
+        assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+
+    def test_an_exception_comes_with_its_traceback_in_the_same_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="info", json=True)
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            structlog.get_logger("x").exception("call.failed")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "ValueError: broken" in json.loads(line)["exception"]
+
+    def test_libraries_are_heard_from_warnings_upwards(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="debug", json=True)
+        logging.getLogger("engineio").info("chatter")
+        logging.getLogger("engineio").warning("trouble")
+        err = capsys.readouterr().err
+        assert "trouble" in err
+        assert "chatter" not in err
