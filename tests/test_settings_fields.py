@@ -16,6 +16,7 @@ from hubbub.settings_fields import (
     Switch,
     Text,
     Whole,
+    check_host,
     check_jwks_url,
     check_origin,
     is_loopback_name,
@@ -132,6 +133,17 @@ class TestOrigins:
     @pytest.mark.parametrize("value", [1, [1], {"a": 1}, ""])
     def test_what_is_no_list_is_refused(self, value: object) -> None:
         assert not accepts(Origins(), value)
+
+
+class TestHosts:
+    @pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "::", "fe80::1%eth0", "chat.example.org", "a" * 63])
+    def test_a_host_is_a_name_or_an_address(self, host: str) -> None:
+        assert check_host(host) == host
+
+    @pytest.mark.parametrize("host", ["a b", "http://a", "a/b", "a..b", "[::]", "a" * 64, "a." * 127 + "a", "ä", "*"])
+    def test_what_is_neither_is_refused(self, host: str) -> None:
+        with pytest.raises(ValidationError, match="name or an address"):
+            check_host(host)
 
 
 class TestUrls:

@@ -22,6 +22,7 @@ from hubbub.settings_fields import (
     Switch,
     Text,
     Whole,
+    check_host,
     check_jwks_url,
     declaration_of,
     refuse_redis,
@@ -55,7 +56,7 @@ class Settings:
     """
 
     host: str = setting(
-        Text(),
+        Text(check=check_host),
         "127.0.0.1",
         what="The address to listen on.",
         why="Nobody outside this machine gets in before the operator decides so.",

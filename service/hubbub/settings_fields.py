@@ -27,6 +27,7 @@ __all__ = [
     "Switch",
     "Text",
     "Whole",
+    "check_host",
     "check_jwks_url",
     "check_origin",
     "declaration_of",
@@ -197,6 +198,13 @@ class Origins(fields.Field[tuple[str, ...]]):
         if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
             raise ValidationError("must be a list of origins such as https://chat.example.org")
         return tuple(dict.fromkeys(check_origin(item.strip()) for item in items))
+
+
+def check_host(text: str) -> str:
+    """A name or an address to listen on; a scope (`fe80::1%eth0`) may follow an address."""
+    if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_:-]{1,63}(\.[A-Za-z0-9_:-]{1,63})*\.?(%[A-Za-z0-9_.-]+)?", text):
+        raise ValidationError("must be a name or an address, such as localhost, 0.0.0.0 or ::")
+    return text
 
 
 def check_origin(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -25,11 +24,9 @@ def is_same_origin(origin: str, host: str) -> bool:
 
     The scheme is not compared: behind a proxy that ends TLS the page is `https` and the request `http`.
     """
-    parts = urlsplit(origin)
-    implied = {"http": ":80", "https": ":443"}.get(parts.scheme)
-    if implied is None or not parts.netloc:
-        return False
-    return parts.netloc.lower().removesuffix(implied) == host.lower().removesuffix(implied)
+    scheme, _, place = origin.lower().partition("://")
+    implied = {"http": ":80", "https": ":443"}.get(scheme)
+    return implied is not None and place != "" and place.removesuffix(implied) == host.lower().removesuffix(implied)
 
 
 def answer_origins(origins: Collection[str]) -> Any:
