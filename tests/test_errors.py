@@ -8,10 +8,23 @@ import pytest
 
 from hubbub.errors import CATALOGUE, Code, HubbubError
 
-IN_THE_CONTRACT = (
-    "bad_request unauthorized token_expired forbidden banned muted not_found conflict room_full too_large "
-    "rate_limited slow_mode draining unavailable internal"
-).split()
+IN_THE_CONTRACT = [
+    "bad_request",
+    "unauthorized",
+    "token_expired",
+    "forbidden",
+    "banned",
+    "muted",
+    "not_found",
+    "conflict",
+    "room_full",
+    "too_large",
+    "rate_limited",
+    "slow_mode",
+    "draining",
+    "unavailable",
+    "internal",
+]
 
 
 class TestCatalogue:

@@ -22,8 +22,7 @@ def refusal(field: fields.Field[Any], value: object) -> str | None:
     try:
         field.deserialize(value)
     except ValidationError as error:
-        assert isinstance(error.messages, list)
-        return str(error.messages[0])
+        return str(next(iter(error.messages)))
     return None
 
 
