@@ -108,4 +108,8 @@ class Lane:
             for callback in job.incoming.after_ack:
                 callback()
         finally:
-            job.finish()
+            if before is None or before.done.done():
+                job.finish()
+            else:
+                # It failed before its turn came. Those behind it wait for those before it all the same.
+                before.done.add_done_callback(lambda _: job.finish())
