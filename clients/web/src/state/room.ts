@@ -141,16 +141,21 @@ export function readBy(room: Room, user: string, seq: number): Room {
   return { ...room, readers: { ...room.readers, [user]: Math.max(seq, room.readers[user] ?? 0) } }
 }
 
-/** A `member` event. The count comes with the room document; only the list is kept here. */
-export function memberChanged(room: Room, member: MemberDoc | { user: MemberDoc['user']; left: true }): Room {
-  if (room.members === null) return room
-  const id = userId(member.user)
+/** A `member` event. Where there is a list the count is its length; the service sends no other word of it. */
+export function memberChanged(room: Room, change: MemberDoc | { user: MemberDoc['user']; left: true }): Room {
+  const id = userId(change.user)
+  const hasLeft = 'left' in change
+  const typists = hasLeft ? stopped(room.typists, id) : room.typists
+  if (room.members === null) {
+    const doc = { ...room.doc, members: Math.max(0, room.doc.members - (hasLeft ? 1 : 0)) }
+    return { ...room, doc, typists }
+  }
   const others = room.members.filter((held) => userId(held.user) !== id)
-  if ('left' in member) return { ...room, members: others, typists: stopped(room.typists, id) }
-  const held = room.members.find((one) => userId(one.user) === id)
-  if (held === undefined) return { ...room, members: [...others, member] }
-  const merged = { ...held, role: member.role }
-  return { ...room, members: room.members.map((one) => (one === held ? merged : one)) }
+  const before = room.members.find((held) => userId(held.user) === id)
+  const members = hasLeft
+    ? others
+    : [...others, before === undefined ? change : { ...before, role: change.role }]
+  return { ...room, members, typists, doc: { ...room.doc, members: members.length } }
 }
 
 function withStored(room: Room, me: string, documents: readonly MessageDoc[]): Room {
