@@ -77,7 +77,7 @@ class TestMistakes:
         assert "none.toml cannot be read: No such file or directory." in result.stderr
 
     def test_markup_in_a_mistake_is_shown_as_it_is(self) -> None:
-        assert check(environ={"HUBBUB_[RED]": "1"}).stderr.startswith("HUBBUB_[RED] is not a setting")
+        assert check(environ={"HUBBUB_[red]": "1"}).stderr.startswith("HUBBUB_[red] is not a setting")
 
     def test_there_is_no_flag_for_a_secret(self) -> None:
         result = check("--jwt-secret", SECRET)

@@ -273,6 +273,10 @@ class TestLocalTokens:
     async def test_without_a_key_a_foreign_token_is_refused(self, store: str) -> None:
         assert await code_of(verifier(store=store), sign(claims_of())) == "unauthorized"
 
+    async def test_they_are_known_by_their_key_id_alone(self, store: str, local: Signer) -> None:
+        nameless = Signer(local.secret, issuer="hubbub").mint(user="ada", now_s=NOW_S, ttl_s=60)
+        assert await code_of(verifier(store=store), nameless) == "unauthorized"
+
     async def test_they_end_exactly_at_their_time(self, store: str, local: Signer) -> None:
         token = guest_of(local)
         assert (await verifier(store=store, now_s=NOW_S + 59.9).verify(token)).user == "guest-1"

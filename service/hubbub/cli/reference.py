@@ -15,7 +15,7 @@ __all__ = ["PAGES", "cli_page", "settings_page"]
 
 _SETTINGS_HEAD: Final = """# Settings
 
-<!-- Made from the declarations of the settings by `python -m hubbub.cli.reference settings`. -->
+<!-- Made from the declarations of the settings by `make docs`. -->
 
 A setting comes from the environment (`HUBBUB_PORT=9000`), from a TOML file (`port = 9000`, given by `--config FILE`)
 or from a flag (`--port 9000`); where several give it, the later in this order wins. Secrets have no flags, because a
@@ -28,7 +28,7 @@ signs tokens itself, with a secret that it makes once and keeps beside the datab
 
 _CLI_HEAD: Final = """# The command line
 
-<!-- Made from the commands themselves by `python -m hubbub.cli.reference cli`. -->
+<!-- Made from the commands themselves by `make docs`. -->
 
 Exit status 0: done. 1: the machine is not ready for what was asked (the port is taken, the store cannot be opened).
 2: the settings or arguments are wrong; standard error has a sentence for each mistake.

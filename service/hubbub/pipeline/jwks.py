@@ -55,7 +55,7 @@ def read_jwks(document: object) -> KeySet:
 
 
 def _public_key(member: Any) -> PublicKey | None:
-    if not isinstance(member, dict) or member.get("use", "sig") != "sig" or member.get("kty") == "oct":
+    if not isinstance(member, dict) or member.get("use", "sig") != "sig":
         return None
     operations = member.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
