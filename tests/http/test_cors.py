@@ -124,7 +124,7 @@ class TestSameOrigin:
             ("null", "localhost"),
             ("", ""),
             ("file://", ""),
-            ("https://[::1", "[::1"),
+            ("https://[::1", "[::1]"),
             ("https://user@chat.example.org", "chat.example.org"),
         ],
     )
