@@ -1,0 +1,157 @@
+"""Reading messages: one, a page by seq, what changed by revision.
+
+A page is measured first (places and sizes, which lie before the documents in each row), then cut, then read: so it
+costs what is in it, wherever in the room it is and however large the messages beyond its end are.
+"""
+
+# ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from hubbub.errors import HubbubError
+from hubbub.history.base import Message, MessagePage
+from hubbub.history.sqlite_readers import snapshot
+from hubbub.history.sqlite_rows import HEAD, MASK, MESSAGE, SHIFT, clamp, fetch, fetch_number, message_from
+
+__all__ = ["read_by_key", "read_changes", "read_head", "read_message", "read_page", "read_revisions"]
+
+BY_SEQ: Final = f"""
+    SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.place = (r.no << {SHIFT}) + :seq WHERE r.uid = :uid"""
+
+BY_KEY: Final = f"""
+    SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.room = r.no AND m.sender = :sender AND m.key = :key
+    WHERE r.uid = :uid"""
+
+AROUND: Final = f"""
+    SELECT json_array(r.no, {HEAD},
+        (SELECT json_group_array(json_array(place, bytes)) FROM (
+            SELECT place, bytes FROM messages
+            WHERE place >= r.no << {SHIFT} AND place < (r.no << {SHIFT}) + :split
+            ORDER BY place DESC LIMIT :older)),
+        (SELECT json_group_array(json_array(place, bytes)) FROM (
+            SELECT place, bytes FROM messages
+            WHERE place >= (r.no << {SHIFT}) + :split AND place <= (r.no << {SHIFT}) + {MASK}
+            ORDER BY place LIMIT :newer)))
+    FROM rooms r WHERE r.uid = :uid"""
+
+BETWEEN: Final = f"SELECT json_group_array({MESSAGE}) FROM messages m WHERE m.place BETWEEN :low AND :high"
+
+CHANGED: Final = f"""
+    SELECT json_array(r.no, {HEAD}, (SELECT json_group_array(json_array(rev, bytes)) FROM (
+        SELECT rev, bytes FROM messages WHERE room = r.no AND rev > :since ORDER BY rev LIMIT :most)))
+    FROM rooms r WHERE r.uid = :uid"""
+
+BY_REV: Final = f"""
+    SELECT json_group_array({MESSAGE}) FROM messages m WHERE m.room = :no AND m.rev BETWEEN :low AND :high"""
+
+REVISIONS: Final = f"""
+    WITH claimed AS (
+        SELECT c.place & {MASK} AS rev, c.seq, r.no FROM rooms r CROSS JOIN changes c
+        ON c.place > (r.no << {SHIFT}) + :after AND c.place <= (r.no << {SHIFT}) + :upto WHERE r.uid = :uid)
+    SELECT json_array(
+        (SELECT json_group_array(json_array(rev, seq)) FROM claimed),
+        (SELECT json_group_array({MESSAGE}) FROM (SELECT DISTINCT no, seq FROM claimed) d
+         CROSS JOIN messages m ON m.place = (d.no << {SHIFT}) + d.seq))"""
+
+HEAD_OF: Final = f"SELECT {HEAD} FROM rooms r WHERE r.uid = :uid"
+
+
+def read_message(connection: sqlite3.Connection, uid: str, seq: int) -> Message | None:
+    row = fetch(connection, BY_SEQ, {"uid": uid, "seq": seq}) if 0 < seq <= MASK else None
+    return None if row is None else message_from(uid, row)
+
+
+def read_by_key(connection: sqlite3.Connection, uid: str, *, sender: str, key: str) -> Message | None:
+    row = fetch(connection, BY_KEY, {"uid": uid, "sender": sender, "key": key})
+    return None if row is None else message_from(uid, row)
+
+
+def read_head(connection: sqlite3.Connection, uid: str) -> int:
+    head: int = _known(fetch_number(connection, HEAD_OF, {"uid": uid}))
+    return head
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    uid: str,
+    *,
+    before: int | None,
+    after: int | None,
+    around: int | None,
+    limit: int,
+    max_bytes: int,
+) -> MessagePage:
+    """As `History.page`. The split is where the older side ends and the newer begins; one more is measured on each."""
+    older, newer = (limit, 0) if after is None else (0, limit)
+    split = before if before is not None else after + 1 if after is not None else MASK + 1
+    if around is not None:
+        split, older, newer = around, limit // 2, limit - limit // 2
+    parameters = {"uid": uid, "split": min(max(split, 0), MASK + 1), "older": older + 1, "newer": newer + 1}
+    with snapshot(connection):
+        _, head, below, above = _known(fetch(connection, AROUND, parameters))
+        fewer, more = cut(below[:older], above[:newer], max_bytes)
+        picked = [place for place, _ in (*below[:fewer], *above[:more])]
+        messages = _between(connection, uid, picked)
+    return MessagePage(messages, head, more_before=len(below) > fewer, more_after=len(above) > more)
+
+
+def cut(below: Sequence[Sequence[int]], above: Sequence[Sequence[int]], max_bytes: int) -> tuple[int, int]:
+    """How many of the older and of the newer messages fit, taken in turn from where they meet outwards.
+
+    Each is a list of (place, bytes), nearest first. One message fits always; a side ends at the first that does not.
+    """
+    taken = [0, 0]
+    total = 0
+    ended = [not below, not above]
+    while not all(ended):
+        for side, messages in ((1, above), (0, below)):
+            if ended[side]:
+                continue
+            size = messages[taken[side]][1]
+            if any(taken) and total + size > max_bytes:
+                ended[side] = True
+                continue
+            total += size
+            taken[side] += 1
+            ended[side] = taken[side] == len(messages)
+    return taken[0], taken[1]
+
+
+def _between(connection: sqlite3.Connection, uid: str, places: Sequence[int]) -> list[Message]:
+    if not places:
+        return []
+    rows = fetch(connection, BETWEEN, {"low": min(places), "high": max(places)})
+    return [message_from(uid, row) for row in sorted(rows, key=_place)]
+
+
+def _place(row: list[Any]) -> int:
+    place: int = row[0]
+    return place
+
+
+def read_changes(connection: sqlite3.Connection, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
+    """As `History.changes`."""
+    with snapshot(connection):
+        no, head, above = _known(fetch(connection, CHANGED, {"uid": uid, "since": clamp(since), "most": limit + 1}))
+        _, count = cut((), above[:limit], max_bytes)
+        messages: list[Message] = []
+        if count:
+            rows = fetch(connection, BY_REV, {"no": no, "low": above[0][0], "high": above[count - 1][0]})
+            messages = sorted((message_from(uid, row) for row in rows), key=lambda message: message.rev)
+    return MessagePage(messages, head, more_after=len(above) > count)
+
+
+def read_revisions(connection: sqlite3.Connection, uid: str, *, after: int, upto: int) -> list[tuple[int, Message]]:
+    """As `History.revisions`; a message with several of the revisions is read once."""
+    claims, rows = fetch(connection, REVISIONS, {"uid": uid, "after": clamp(after), "upto": clamp(upto)})
+    messages = {message.seq: message for message in (message_from(uid, row) for row in rows)}
+    return [(rev, messages[seq]) for rev, seq in sorted(claims) if seq in messages]
+
+
+def _known(found: Any) -> Any:
+    if found is None:
+        raise HubbubError("not_found", "There is no such room.")
+    return found
