@@ -1,0 +1,106 @@
+"""What tests of the domain stand on: a clock that is set by hand, outlets that keep what they are sent, identities."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from engineio import packet as eio_packet
+
+from hubbub.domain.identity import Identity, Person
+from hubbub.history.base import Message, Room, Sender
+
+__all__ = ["ManualClock", "RecordingOutlet", "identity_of", "message_of", "room_of"]
+
+_numbers = itertools.count(1)
+
+
+class ManualClock:
+    """A clock in milliseconds that stands still until it is told."""
+
+    def __init__(self, now: int = 1_700_000_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += round(seconds * 1000)
+
+
+class RecordingOutlet:
+    """A connection that keeps what it was sent, as the client would read it.
+
+    It takes events (`emit`) as the domain sends them to one client, and packets (`send`) as a `Fanout` sends them.
+    """
+
+    def __init__(self) -> None:
+        self.id = f"outlet-{next(_numbers)}"
+        self.is_open = True
+        self.sent: list[tuple[str, Any]] = []
+        self.packets: list[eio_packet.Packet] = []
+
+    def emit(self, event: str, data: Any) -> None:
+        if self.is_open:
+            self.sent.append((event, orjson.loads(orjson.dumps(data))))
+
+    def send(self, packet: eio_packet.Packet) -> None:
+        if self.is_open:
+            self.packets.append(packet)
+            event, data = orjson.loads(packet.data.partition(",")[2])
+            self.sent.append((event, data))
+
+    def of(self, name: str) -> list[Any]:
+        """The documents of all events of this name so far."""
+        return [data for event, data in self.sent if event == name]
+
+
+def identity_of(
+    user: str,
+    *,
+    name: str | None = None,
+    roles: Sequence[str] = (),
+    rooms: Sequence[str] | None = None,
+    guest: bool = False,
+    issued_at: int = 0,
+    expires_at: int = 2**53 - 1,
+) -> Identity:
+    return Identity(
+        Person(user, name if name is not None else user.title(), guest),
+        frozenset(roles),
+        issued_at,
+        expires_at,
+        tuple(rooms) if rooms is not None else None,
+    )
+
+
+def message_of(uid: str, seq: int, *, rev: int | None = None, sender: str = "ada", **changes: Any) -> Message:
+    """A message that the store has given its place."""
+    values: dict[str, Any] = {
+        "uid": uid,
+        "seq": seq,
+        "rev": seq if rev is None else rev,
+        "key": f"key-{seq}",
+        "sender": Sender(sender, sender.title()),
+        "body": f"body {seq}",
+        "reply_to": None,
+        "mentions": (),
+        "created_at": 1_700_000_000_000 + seq,
+    }
+    return Message(**(values | changes))
+
+
+def room_of(uid: str = "uid", **changes: Any) -> Room:
+    values: dict[str, Any] = {
+        "uid": uid,
+        "id": f"room-{uid}",
+        "kind": "public",
+        "title": "A room",
+        "topic": "",
+        "capacity": 100,
+        "slow_mode_s": 0,
+        "created_at": 1_700_000_000_000,
+    }
+    return Room(**(values | changes))
