@@ -67,7 +67,7 @@ class Service:
         self.history: History = SqliteHistory(settings.store_path)
         self.tokens = TokenVerifier(settings)
         self.sessions = Sessions(
-            self.tokens, clock=clock, leeway_s=settings.jwt_leeway_s, expiring_s=settings.token_expiring_s
+            self.tokens, clock=clock, leeway_s=0, expiring_s=settings.token_expiring_s
         )
         self.wire = Server(
             ping_interval_s=settings.ping_interval_s,
