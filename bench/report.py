@@ -1,0 +1,70 @@
+"""Results as tables: on the terminal while working, as Markdown in results/ for the record."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["Report", "percentile", "progress", "spread"]
+
+
+@dataclass
+class Report:
+    """One table: its title, the sentences above it, the notes below. The first column is text, the others figures."""
+
+    title: str
+    method: str
+    columns: Sequence[str]
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def show(self, console: Console) -> None:
+        table = Table(title=self.title)
+        for number, column in enumerate(self.columns):
+            table.add_column(column, justify="left" if number == 0 else "right")
+        for row in self.rows:
+            table.add_row(*row)
+        console.print(table)
+        for note in self.notes:
+            console.print(f"[dim]{note}[/dim]")
+
+    def markdown(self, *, level: int = 1) -> str:
+        lines = [f"{'#' * level} {self.title}", "", self.method, ""]
+        lines.append("| " + " | ".join(self.columns) + " |")
+        lines.append("| --- |" + " ---: |" * (len(self.columns) - 1))
+        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.markdown())
+
+
+def progress(console: Console) -> Progress:
+    """A bar that is drawn between rounds only: drawing during one would be measured."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        auto_refresh=False,
+    )
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Of sorted values; 0 if there are none."""
+    return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
+
+
+def spread(values: Sequence[float], *, digits: int = 1) -> str:
+    """`median (least-most)`."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"

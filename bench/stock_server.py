@@ -1,0 +1,56 @@
+"""Stock python-socketio on aiohttp and uvloop, as it comes, answering without checking or storing anything."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import socketio
+import uvloop
+from aiohttp import web
+
+__all__ = ["main"]
+
+NAMESPACE = "/chat"
+OK = {"ok": True}
+
+
+def _application() -> web.Application:
+    server = socketio.AsyncServer(async_mode="aiohttp")
+
+    async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        """Let everybody in."""
+
+    async def bare(sid: str, data: dict[str, Any]) -> dict[str, bool]:
+        return OK
+
+    async def join(sid: str, data: dict[str, Any]) -> dict[str, bool]:
+        await server.enter_room(sid, data["room"], namespace=NAMESPACE)
+        return OK
+
+    async def spread(sid: str, data: dict[str, Any]) -> dict[str, bool]:
+        await server.emit("message", data, room=data["room"], namespace=NAMESPACE)
+        return OK
+
+    for name, handler in (("connect", connect), ("message:send", bare), ("room:join", join), ("room:spread", spread)):
+        server.on(name, handler, namespace=NAMESPACE)
+    app = web.Application()
+    server.attach(app)
+    return app
+
+
+async def _serve() -> None:
+    runner = web.AppRunner(_application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    print(f"stock python-socketio is open at http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until killed, after saying where."""
+    uvloop.run(_serve())
+
+
+if __name__ == "__main__":
+    main()
