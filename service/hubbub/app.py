@@ -56,6 +56,10 @@ CHECK_EVERY_S: Final = 2.0
 """How often the store is asked whether it answers."""
 
 
+MAX_BATCH: Final = 512
+"""How many writes one commit takes: enough to spread the price of a sync, few enough that none waits long for others."""
+
+
 class Service:
     """One node: everything that `hubbub serve` runs. `async with Service(settings) as service` starts and stops it."""
 
@@ -80,6 +84,7 @@ class Service:
             self.history,
             max_queued=settings.max_queued,
             max_queued_bytes=settings.max_queued_bytes,
+            max_batch=MAX_BATCH,
             on_written=self._on_written,
             on_batch=self.metrics.committed,
         )
