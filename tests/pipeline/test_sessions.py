@@ -1,0 +1,250 @@
+"""A session lasts as long as its token, on a clock that is set by hand.
+
+Timers of the loop are not waited for: `Days.pass_timer` moves the clock to where the timer was set, and lets it ring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hubbub.domain.identity import Identity
+from hubbub.errors import HubbubError
+from hubbub.pipeline.sessions import Session, Sessions, session_of
+from hubbub.transport.base import Link
+from tests.support.connections import LooseConnection, link_of
+from tests.support.domain import ManualClock, identity_of
+
+
+class Verifier:
+    """Takes the names of identities that the test made for tokens."""
+
+    def __init__(self) -> None:
+        self.identities: dict[str, Identity] = {}
+
+    async def verify(self, token: str) -> Identity:
+        if token not in self.identities:
+            raise HubbubError("unauthorized")
+        return self.identities[token]
+
+
+class Days:
+    def __init__(self, *, leeway_s: float = 10, expiring_s: float = 60) -> None:
+        self.clock = ManualClock()
+        self.verifier = Verifier()
+        self.sessions = Sessions(self.verifier, clock=self.clock, leeway_s=leeway_s, expiring_s=expiring_s)
+        self.links: list[Link] = []
+
+    def token(self, user: str = "ada", *, seconds: float = 300, name: str | None = None) -> str:
+        token = f"token-{len(self.verifier.identities)}"
+        expires_at = self.clock.now + round(seconds * 1000)
+        self.verifier.identities[token] = identity_of(user, name=name, expires_at=expires_at)
+        return token
+
+    async def open(self, *, seconds: float = 300, namespaces: tuple[str, ...] = ("/chat",)) -> Session:
+        link = link_of()
+        self.links.append(link)
+        for namespace in namespaces:
+            LooseConnection(link, namespace)
+        return await self.sessions.open(link, self.token(seconds=seconds))
+
+    def pass_timer(self, session: Session) -> float:
+        """Let the session's timer ring when its time has come; returns how many seconds that took."""
+        timer = session.timer
+        assert timer is not None
+        assert not timer.cancelled()
+        seconds = round(max(timer.when() - asyncio.get_running_loop().time(), 0), 1)
+        self.clock.forward(seconds)
+        timer._run()
+        timer.cancel()
+        return seconds
+
+
+@pytest.fixture
+async def days() -> AsyncIterator[Days]:
+    days = Days()
+    yield days
+    for link in days.links:
+        days.sessions.close(link)
+        assert link.state is None or link.state.timer is None
+
+
+def did(session: Session, namespace: str = "/chat") -> list[str]:
+    connection = session.link.connections[namespace]
+    assert isinstance(connection, LooseConnection)
+    return [what for what, _ in connection.did]
+
+
+class TestOpening:
+    async def test_the_session_belongs_to_the_link(self, days: Days) -> None:
+        session = await days.open()
+        assert session_of(session.link.connections["/chat"]) is session
+        assert session.identity.user == "ada"
+
+    async def test_who_has_none_is_unauthorized(self) -> None:
+        with pytest.raises(HubbubError, match="unauthorized"):
+            session_of(LooseConnection(link_of()))
+
+    async def test_a_token_that_is_not_valid_opens_nothing(self, days: Days) -> None:
+        link = link_of()
+        with pytest.raises(HubbubError, match="unauthorized"):
+            await days.sessions.open(link, "nonsense")
+        assert link.state is None
+
+    async def test_a_second_namespace_shares_the_session(self, days: Days) -> None:
+        session = await days.open()
+        assert await days.sessions.open(session.link, days.token(seconds=100)) is session
+        assert session.identity.expires_at == days.clock.now + 300_000
+
+    async def test_a_second_namespace_with_a_later_token_prolongs_it(self, days: Days) -> None:
+        session = await days.open()
+        await days.sessions.open(session.link, days.token(seconds=900))
+        assert session.identity.expires_at == days.clock.now + 900_000
+        assert days.pass_timer(session) == 840
+
+    async def test_a_second_namespace_is_of_the_same_user(self, days: Days) -> None:
+        session = await days.open()
+        with pytest.raises(HubbubError, match="forbidden"):
+            await days.sessions.open(session.link, days.token("eve", seconds=900))
+        assert session.identity.user == "ada"
+
+    async def test_a_namespace_that_comes_back_to_its_link_is_watched_again(self, days: Days) -> None:
+        session = await days.open(seconds=300)
+        token = days.token(seconds=300)
+        days.sessions.close(session.link)
+        assert await days.sessions.open(session.link, token) is session
+        assert session.timer is not None
+
+
+class TestTheEnd:
+    async def test_the_client_is_told_before_its_token_expires(self, days: Days) -> None:
+        session = await days.open(seconds=300, namespaces=("/chat", "/presence"))
+        assert days.pass_timer(session) == 240
+        for namespace in ("/chat", "/presence"):
+            connection = session.link.connections[namespace]
+            assert isinstance(connection, LooseConnection)
+            assert connection.did == [("token:expiring", {"expires_at": session.identity.expires_at})]
+
+    async def test_all_namespaces_are_closed_when_its_time_is_over(self, days: Days) -> None:
+        session = await days.open(seconds=300, namespaces=("/chat", "/presence"))
+        connections = list(session.link.connections.values())
+        days.pass_timer(session)
+        assert days.pass_timer(session) == 70
+        for connection in connections:
+            assert isinstance(connection, LooseConnection)
+            assert connection.did[1:] == [
+                (
+                    "closing",
+                    {"code": "token_expired", "message": HubbubError("token_expired").message, "reconnect": False},
+                ),
+                ("<disconnect>", None),
+            ]
+        assert session.timer is None
+
+    async def test_until_the_leeway_is_over_events_pass(self, days: Days) -> None:
+        session = await days.open(seconds=300)
+        days.clock.forward(309.9)
+        days.sessions.check(session)
+        days.clock.forward(0.1)
+        with pytest.raises(HubbubError, match="token_expired"):
+            days.sessions.check(session)
+
+    async def test_a_clock_that_was_set_back_ends_nothing_early(self, days: Days) -> None:
+        session = await days.open(seconds=300)
+        days.pass_timer(session)
+        days.clock.forward(-3600 + 70)
+        assert session.timer is not None
+        timer = session.timer
+        timer._run()
+        timer.cancel()
+        assert did(session) == ["token:expiring"]
+        assert session.timer is not timer
+        assert days.pass_timer(session) == 3600
+
+    async def test_a_long_life_is_looked_at_every_hour(self, days: Days) -> None:
+        session = await days.open(seconds=86_400)
+        assert days.pass_timer(session) == 3600
+        assert did(session) == []
+        assert days.pass_timer(session) == 3600
+
+    async def test_telling_can_be_turned_off(self) -> None:
+        days = Days(expiring_s=0)
+        session = await days.open(seconds=300)
+        (connection,) = session.link.connections.values()
+        assert days.pass_timer(session) == 310
+        assert isinstance(connection, LooseConnection)
+        assert [what for what, _ in connection.did] == ["closing", "<disconnect>"]
+
+    async def test_who_came_with_a_token_about_to_expire_is_told_once_connected(self, days: Days) -> None:
+        """The timer rings while the connect is still under way, when nothing can be sent yet."""
+        link = link_of()
+        days.links.append(link)
+        connection = LooseConnection(link, is_open=False)
+        session = await days.sessions.open(link, days.token(seconds=30))
+        days.pass_timer(session)
+        connection.is_open = True
+        rings = 0
+        while not connection.did and rings < 10:
+            days.pass_timer(session)
+            rings += 1
+        assert [what for what, _ in connection.did] == ["token:expiring"]
+
+    async def test_a_connect_that_takes_its_time_is_not_asked_after_in_a_busy_loop(self, days: Days) -> None:
+        link = link_of()
+        days.links.append(link)
+        LooseConnection(link, is_open=False)
+        session = await days.sessions.open(link, days.token(seconds=30))
+        days.pass_timer(session)
+        assert days.pass_timer(session) > 0
+
+    async def test_a_link_that_was_never_connected_is_not_watched_for_ever(self, days: Days) -> None:
+        session = await days.open(seconds=300, namespaces=())
+        days.pass_timer(session)
+        assert session.timer is None
+
+    async def test_a_closed_link_has_no_timer(self, days: Days) -> None:
+        session = await days.open()
+        timer = session.timer
+        assert timer is not None
+        days.sessions.close(session.link)
+        assert timer.cancelled()
+        days.sessions.close(session.link)
+        days.sessions.close(link_of())
+
+
+class TestRefreshing:
+    async def test_a_new_token_extends_the_session_and_is_announced_anew(self, days: Days) -> None:
+        renewed: list[Session] = []
+        days.sessions.renewed = renewed.append
+        session = await days.open(seconds=300)
+        days.pass_timer(session)
+        identity = await days.sessions.refresh(session, days.token(seconds=600, name="Countess"))
+        assert session.identity is identity
+        assert renewed == [session]
+        assert days.pass_timer(session) == 540
+        assert did(session) == ["token:expiring", "token:expiring"]
+        assert days.pass_timer(session) == 70
+
+    async def test_a_shorter_token_is_taken_too(self, days: Days) -> None:
+        session = await days.open(seconds=300)
+        await days.sessions.refresh(session, days.token(seconds=100))
+        assert days.pass_timer(session) == 40
+
+    async def test_somebody_elses_token_changes_nothing(self, days: Days) -> None:
+        renewed: list[Session] = []
+        days.sessions.renewed = renewed.append
+        session = await days.open(seconds=300)
+        before = session.identity
+        with pytest.raises(HubbubError, match="forbidden"):
+            await days.sessions.refresh(session, days.token("eve"))
+        assert session.identity is before
+        assert renewed == []
+        assert days.pass_timer(session) == 240
+
+    async def test_a_token_that_is_not_valid_changes_nothing(self, days: Days) -> None:
+        session = await days.open(seconds=300)
+        with pytest.raises(HubbubError, match="unauthorized"):
+            await days.sessions.refresh(session, "nonsense")
+        assert days.pass_timer(session) == 240
