@@ -20,6 +20,9 @@ __all__ = ["Session", "Sessions", "session_of"]
 _LONGEST_TIMER_S: Final = 3600.0
 """Timers are set anew at least this often, so that a clock that was set takes effect."""
 
+_TELL_AGAIN_MS: Final = 1000
+"""A client whose connect is still under way cannot be told anything; this much later it is tried again."""
+
 
 class _Verifier(Protocol):
     async def verify(self, token: str) -> Identity: ...
@@ -74,6 +77,9 @@ class Sessions:
             self._check_same(session, identity)
             if identity.expires_at > session.identity.expires_at:
                 self._replace(session, identity)
+            elif session.timer is None:
+                # All namespaces had left this link; the one that came back is watched like the first.
+                self._set_timer(session)
             return session
         session = link.state = Session(link, identity)
         self._set_timer(session)
@@ -114,22 +120,27 @@ class Sessions:
     def _set_timer(self, session: Session) -> None:
         if session.timer is not None:
             session.timer.cancel()
+        now = self._clock()
         due = session.identity.expires_at + self._leeway_ms
         if self._expiring_ms and not session.told:
-            due = session.identity.expires_at - self._expiring_ms
-        delay_s = min(max(due - self._clock(), 0) / 1000, _LONGEST_TIMER_S)
+            due = min(due, max(session.identity.expires_at - self._expiring_ms, now + _TELL_AGAIN_MS))
+        delay_s = min(max(due - now, 0) / 1000, _LONGEST_TIMER_S)
         session.timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer, session)
 
     def _on_timer(self, session: Session) -> None:
+        if not session.link.connections:
+            # The connect was refused after the token was taken; a later one sets the timer anew.
+            session.timer = None
+            return
         now = self._clock()
         expires_at = session.identity.expires_at
         if now >= expires_at + self._leeway_ms:
             self._expire(session)
             return
         if self._expiring_ms and not session.told and now >= expires_at - self._expiring_ms:
-            session.told = True
             for connection in session.link.connections.values():
                 connection.emit("token:expiring", {"expires_at": expires_at})
+            session.told = any(connection.is_open for connection in session.link.connections.values())
         self._set_timer(session)
 
     @staticmethod
