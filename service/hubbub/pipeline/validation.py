@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from marshmallow import ValidationError
 
@@ -11,6 +12,9 @@ from hubbub.errors import HubbubError
 from hubbub.pipeline.base import Call, Proceed
 
 __all__ = ["Validate", "check_request", "flatten"]
+
+_MOST_FIELDS: Final = 64
+"""No more fields than this are named, or a request with very many wrong ones is answered by something larger."""
 
 
 class Validate:
@@ -31,7 +35,8 @@ def check_request(call: Call) -> dict[str, Any]:
     try:
         request: dict[str, Any] = call.spec.schema.load(call.data[0])
     except ValidationError as error:
-        raise HubbubError("bad_request", fields=flatten(_messages(error))) from None
+        fields = dict(islice(flatten(_messages(error)).items(), _MOST_FIELDS))
+        raise HubbubError("bad_request", fields=fields) from None
     return request
 
 
