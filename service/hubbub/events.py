@@ -119,14 +119,14 @@ class RoomMembers(_Request):
 class MessageSend(_Request):
     room = Identifier()
     key = Identifier(longest=64)
-    body = Text(required=True)
+    body = Text(required=True, blank=False)
     reply_to = Text(longest=128, allow_none=True)
 
 
 class MessageEdit(_Request):
     room = Identifier()
     id = Identifier()
-    body = Text(required=True)
+    body = Text(required=True, blank=False)
     rev = Whole(least=1)
 
 
