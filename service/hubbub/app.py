@@ -215,8 +215,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     async with Service(settings) as service:
-        print(f"Hubbub {VERSION} is open at {service.url}", flush=True)
-        print("Press Ctrl-C to stop.", flush=True)
+        print(f"Hubbub {VERSION} is open at {service.url}  (Ctrl-C stops it)", flush=True)
         await stop.wait()
         print("Stopping: clients are told, what was begun is finished. Once more to stop at once.", flush=True)
 

@@ -1,0 +1,67 @@
+"""An ack is sent after the sync of the disk that makes it true, seen in the system calls of the running service."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from tests.support.chat import chat_client
+from tests.support.service import RunningService, start_service
+
+CALLS = "pwrite64,pwritev,fsync,fdatasync,write,writev,sendto,sendmsg"
+MESSAGES = 20
+
+
+def strace(output: Path) -> list[str]:
+    return ["strace", "-f", "-y", "-s", "65536", "-e", f"trace={CALLS}", "-o", str(output)]
+
+
+def position(lines: list[str], pattern: str, *, after: int = -1) -> int:
+    """The first line behind `after` in which the pattern is found."""
+    for number in range(after + 1, len(lines)):
+        if re.search(pattern, lines[number]):
+            return number
+    raise AssertionError(f"{pattern} is not in the trace behind line {after}")
+
+
+async def stop_traced(service: RunningService) -> None:
+    """strace ends by itself once the service did, and has then written everything; its child is told to stop."""
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    stopper = await asyncio.create_subprocess_exec("kill", "-TERM", *children)
+    await stopper.wait()
+    await asyncio.wait_for(service.process.wait(), 30)
+
+
+class TestDurability:
+    """Promise 1: no ack, and no event, before the change is on disk."""
+
+    async def test_between_the_write_of_a_message_and_its_ack_and_event_lies_a_sync(self, tmp_path: Path) -> None:
+        trace = tmp_path / "trace"
+        service = await start_service(tmp_path, prefix=strace(trace), limits="off")
+        try:
+            async with (
+                chat_client(service.url, service.token(user="alice")) as alice,
+                chat_client(service.url, service.token(user="bob")) as bob,
+            ):
+                await alice.ok("room:create", {"kind": "public", "id": "lobby", "title": "Lobby"})
+                await bob.ok("room:join", {"room": "lobby"})
+                for number in range(MESSAGES):
+                    request = {"room": "lobby", "key": f"key-{number}-", "body": f"body-{number}-"}
+                    await alice.ok("message:send", request)
+                await bob.wait_count("message", MESSAGES)
+            await stop_traced(service)
+        finally:
+            await service.kill()
+        lines = trace.read_text(errors="replace").splitlines()
+        for number in range(MESSAGES):
+            written = position(lines, rf"pwrite.*hubbub\.db-wal>.*body-{number}-")
+            synced = position(lines, r"f(data)?sync\(\d+<[^>]*hubbub\.db-wal>\)?", after=written)
+            finished = synced
+            if "unfinished" in lines[synced]:
+                thread = lines[synced].split()[0]
+                finished = position(lines, rf"^{thread} .*f(data)?sync resumed.*= 0", after=synced)
+            ack = position(lines, rf"(write|send)[a-z]*\(\d+<(socket|TCP).*43/chat,.*key-{number}-")
+            event = position(lines, rf"(write|send)[a-z]*\(\d+<(socket|TCP).*42/chat,.*key-{number}-")
+            assert finished < ack, f"message {number} was acknowledged before it was on disk"
+            assert finished < event, f"message {number} was sent to others before it was on disk"
