@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from typing import Final
 
 from hubbub.errors import HubbubError
@@ -14,6 +15,8 @@ logger: Final = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 1.0
 """A full disk or a lock held by a backup does not go away faster, and a client may ask once a second."""
+
+QUIET_S: Final = 1.0
 
 SENTENCES: Final = {
     sqlite3.SQLITE_FULL: "The store has no space left.",
@@ -30,6 +33,24 @@ SENTENCES: Final = {
     sqlite3.SQLITE_INTERRUPT: "The store took too long.",
 }
 """By primary result code: what is wrong with the machine rather than with our statements."""
+
+
+class _Throttle:
+    """Lets the same text through once a second: a full disk fails hundreds of writes a second in the same way."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, float] = ("", 0.0)
+
+    def lets(self, text: str) -> bool:
+        last, at = self._last
+        now = time.monotonic()
+        if text == last and now - at < QUIET_S:
+            return False
+        self._last = (text, now)
+        return True
+
+
+_throttle: Final = _Throttle()
 
 
 def sentence(error: BaseException) -> str | None:
@@ -52,7 +73,8 @@ def as_hubbub_error(error: Exception) -> HubbubError:
         return HubbubError("bad_request", "The request has text that is not Unicode.")
     text = sentence(error)
     if text is not None:
-        logger.warning("history: %s (%s)", text, getattr(error, "sqlite_errorname", type(error).__name__))
+        if _throttle.lets(text):
+            logger.warning("history: %s (%s)", text, getattr(error, "sqlite_errorname", type(error).__name__))
         return HubbubError("unavailable", text, retry_after=RETRY_AFTER_S)
     logger.error("history: unexpected failure", exc_info=error)
     return HubbubError("internal")

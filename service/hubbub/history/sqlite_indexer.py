@@ -111,7 +111,10 @@ class Indexer:
     def _compare_all(self) -> None:
         """At the start: whatever of the database is not in the index, or in the index and not in the database."""
         self._progress = read_progress(self._index)
-        heads = {no: (uid, head) for no, uid, head in fetch(self._database, HEADS, {})}
+        try:
+            heads = {no: (uid, head) for no, uid, head in fetch(self._database, HEADS, {})}
+        except sqlite3.Error as error:
+            raise RuntimeError("the database cannot be read") from error  # No fault of the index.
         strangers = [
             no
             for no, (uid, rev) in self._progress.items()
@@ -131,15 +134,10 @@ class Indexer:
         done: list[int] = []
         room_left = SLICE_ROWS
         for no in numbers:
-            uid = self._uid(no)
+            uid, count, newest, rows = self._read(no, room_left)
             if uid is None:
                 self._forget(no)
-                done.append(no)
-                continue
-            rev = self._progress.get(no, (uid, 0))[1]
-            parameters = {"no": no, "rev": rev, "most": room_left}
-            count, newest, rows = self._database.execute(CHANGED, parameters).fetchone()
-            if count:
+            elif count:
                 texts.append(rows[1:-1])
                 progress[no] = (uid, newest)
             if count < room_left:
@@ -152,9 +150,21 @@ class Indexer:
             self._progress |= progress
         numbers.difference_update(done)
 
-    def _uid(self, no: int) -> str | None:
-        row = self._database.execute("SELECT uid FROM rooms WHERE no = ?", (no,)).fetchone()
-        return None if row is None else str(row[0])
+    def _read(self, no: int, most: int) -> tuple[str | None, int, int, str]:
+        """A room's uid, None if it is gone; and how many messages changed, up to which revision, and what they say.
+
+        A room that cannot be read is left as it is, so that one damaged page does not keep the others waiting.
+        """
+        try:
+            row = self._database.execute("SELECT uid FROM rooms WHERE no = ?", (no,)).fetchone()
+            if row is None:
+                return None, 0, 0, "[]"
+            parameters = {"no": no, "rev": self._progress.get(no, ("", 0))[1], "most": most}
+            count, newest, rows = self._database.execute(CHANGED, parameters).fetchone()
+        except sqlite3.Error as error:
+            logger.warning("history: room %d cannot be indexed: %s", no, error)
+            return "", 0, 0, "[]"
+        return str(row[0]), count, newest, rows
 
     def _forget(self, no: int) -> None:
         while forget_slice(self._index, no, most=SLICE_ROWS) and not self._closing.is_set():

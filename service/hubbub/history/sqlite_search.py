@@ -95,8 +95,6 @@ class Searcher:
         try:
             return self._pages(uids, public, phrases, limit, below)
         except Exception as error:
-            if is_damage(error):
-                self._indexer.rebuild()
             raise as_hubbub_error(error) from error
 
     def _pages(self, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, below: int) -> SearchPage:
@@ -104,13 +102,11 @@ class Searcher:
         if not numbers and not public:
             return SearchPage((), (), None)
         match = match_expression(numbers, public=public, phrases=phrases)
-        index = self._current_index()
         found: list[tuple[Message, str]] = []
         more = False
         for _ in range(ROUNDS_MOST):
             want = limit - len(found)
-            hits = fetch(index, HITS, {"match": match, "below": below, "most": want + 1})
-            hits.sort(reverse=True)
+            hits = self._hits(match, below=below, most=want + 1)
             more = len(hits) > want
             if hits:
                 below = hits[:want][-1][0]
@@ -119,6 +115,16 @@ class Searcher:
                 break
         cursor = encode_cursor("search", below) if more else None
         return SearchPage([message for message, _ in found], [room for _, room in found], cursor)
+
+    def _hits(self, match: str, *, below: int, most: int) -> list[tuple[int, int, str]]:
+        """What the index finds: (id, place, body), newest first."""
+        try:
+            rows = fetch(self._current_index(), HITS, {"match": match, "below": below, "most": most})
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._indexer.rebuild()
+            raise
+        return sorted(((id, place, body) for id, place, body in rows), reverse=True)
 
     def _fresh(self, hits: Sequence[Any], numbers: Sequence[int], public: bool) -> list[tuple[Message, str]]:
         """The hits that still stand as they were indexed, in their order."""

@@ -34,6 +34,9 @@ WAITING_MOST: Final = 20_000
 CHORE_PAUSE_S: Final = 0.01
 """Between two slices of background work, so that it never takes more than a share of the disk."""
 
+CHORE_RETRY_S: Final = 10.0
+"""After a slice that failed: nobody waits for it, and a full disk does not get better by asking."""
+
 
 @dataclass(slots=True)
 class _Unit:
@@ -63,6 +66,7 @@ class WriterThread:
         self._after_commit = after_commit
         self._chore = chore
         self._has_chores = True
+        self._chore_pause_s = CHORE_PAUSE_S
         self._units: deque[_Unit] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -103,11 +107,14 @@ class WriterThread:
 
     def _work(self) -> None:
         while (units := self._take()) is not None:
-            if units:
-                self._transact(units)
-            else:
-                self._do_chore()
-            self._after_commit()
+            try:
+                if units:
+                    self._transact(units)
+                else:
+                    self._do_chore()
+                self._after_commit()
+            except Exception:
+                logger.exception("history: the writing thread met a fault and goes on")
 
     def _take(self) -> list[_Unit] | None:
         """The next units; an empty list if there is time for a chore; None at the end."""
@@ -116,7 +123,7 @@ class WriterThread:
                 if self._closing:
                     return None
                 if self._has_chores:
-                    self._wake.wait(CHORE_PAUSE_S)
+                    self._wake.wait(self._chore_pause_s)
                     if not self._units and not self._closing:
                         return []
                 else:
@@ -158,10 +165,11 @@ class WriterThread:
     def _do_chore(self) -> None:
         try:
             self._has_chores = self._chore(self._connection)
+            self._chore_pause_s = CHORE_PAUSE_S
         except Exception as error:
             self._roll_back()
-            self._has_chores = False  # Until the next start or the next deletion; nobody waits for it.
-            logger.warning("history: background work stopped: %s", as_hubbub_error(error))
+            self._chore_pause_s = CHORE_RETRY_S
+            as_hubbub_error(error)  # It says in the log what is wrong; nobody else is to be told.
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
