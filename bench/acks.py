@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Case:
     busy: list[float] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     pushed: list[float] = field(default_factory=list)
+    stored: Counter[str] = field(default_factory=Counter)
+    """By room, the acks that its senders got."""
 
     def room(self, number: int) -> str:
         return "bench-shared" if self.rooms == SHARED else f"bench-{number}"
@@ -47,6 +50,7 @@ class Case:
         """One round: begin, warm up, measure, drain."""
         loop = asyncio.get_running_loop()
         key = f"{self.rooms[0]}{self.window}-{number}"
+        counts = [wire.acks for wire in self.wires]
         for index, wire in enumerate(self.wires):
             wire.begin(room=self.room(index), event="message:send", key=key, body=body, window=self.window)
         await asyncio.sleep(WARM_UP_S)
@@ -67,6 +71,8 @@ class Case:
         )
         cpu_s, wall_s, acks, pushed = (now - then for now, then in zip(after, before, strict=True))
         await asyncio.gather(*(wire.finish() for wire in self.wires))
+        for index, wire in enumerate(self.wires):
+            self.stored[self.room(index)] += wire.acks - counts[index]
         if not acks:
             raise RuntimeError(f"{self.target.name} acknowledged nothing")
         self.cpu_us.append(cpu_s / acks * 1e6)
@@ -93,6 +99,7 @@ async def measure_acks(
                         )
                         await case.round(number, duration_s=duration_s, body=body_of(BODY_BYTES))
                         bar.advance(task)
+            await _check_stored(cases)
         return _report(cases, connections, rounds, duration_s, filesystem_of(directory))
 
 
@@ -121,6 +128,19 @@ async def _make_members(target: Target, connections: int) -> None:
         await wire.call("room:join", {"room": "bench-shared", "limit": 1})
     for wire in wires:
         await wire.close()
+
+
+async def _check_stored(cases: list[Case]) -> None:
+    """Every acknowledged message must be in its room: that many, and the last of them has that revision."""
+    expected: Counter[str] = Counter()
+    for case in cases:
+        if case.target.is_hubbub:
+            expected.update(case.stored)
+    wire = next(case.wires[0] for case in cases if case.target.is_hubbub)
+    for room, count in expected.items():
+        last = (await wire.call("history:fetch", {"room": room, "limit": 1}))["messages"][-1]
+        if last["rev"] != count:
+            raise RuntimeError(f"{count} messages were acknowledged in {room}, but its last revision is {last['rev']}")
 
 
 def _report(cases: list[Case], connections: int, rounds: int, duration_s: float, filesystem: str) -> Report:
