@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -35,7 +34,7 @@ _log = structlog.get_logger("hubbub.transport")
 class _Connection:
     """One client in one mounted namespace (see `transport.base.Connection`)."""
 
-    __slots__ = ("_server", "id", "is_open", "link", "namespace", "state")
+    __slots__ = ("_server", "entered", "id", "is_open", "link", "namespace", "state")
 
     def __init__(self, server: Server, link: Link, namespace: str, sid: str) -> None:
         self._server = server
@@ -44,6 +43,8 @@ class _Connection:
         self.id = sid
         self.state: Any = None
         self.is_open = False
+        self.entered = False
+        """The handler let this connection in, and has not been told of its end."""
 
     def send(self, packet: eio_packet.Packet) -> None:
         if self.is_open:
@@ -54,8 +55,9 @@ class _Connection:
 
     def disconnect(self) -> None:
         if self.is_open:
-            packet = eio_packet.Packet(eio_packet.MESSAGE, f"1{self.namespace},")
-            self._server.send_nowait(self.link.id, packet)
+            self.send(eio_packet.Packet(eio_packet.MESSAGE, f"1{self.namespace},"))
+            # Nothing may come behind the farewell, though the handler is told of it only in the next turn.
+            self.is_open = False
             self._server.spawn(self._server.end(self.link.id, self.namespace, clean=True))
 
     def drop(self) -> None:
@@ -177,7 +179,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             # The peer vanished while the handler was at work: nobody else will tell the handler.
             await handler.disconnected(connection, clean=False)
             return
-        connection.is_open = True
+        connection.is_open = connection.entered = True
         connection.send(self._message(Packet(sio_packet.CONNECT, {"sid": connection.id}, namespace=name)))
         if greet is not None:
             greet()
@@ -255,9 +257,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """End one mounted namespace of a connection, once."""
         link = self._links.get(eio_sid)
         connection = link.connections.pop(namespace, None) if link is not None else None
-        if not isinstance(connection, _Connection) or not connection.is_open:
+        if not isinstance(connection, _Connection) or not connection.entered:
             return
-        connection.is_open = False
+        connection.is_open = connection.entered = False
         try:
             await self._handlers_mounted[namespace].disconnected(connection, clean=clean)
         except Exception:
@@ -277,16 +279,11 @@ def _handshake(environ: Mapping[str, Any]) -> Handshake:
     """From the environ that engineio makes. The address is the real peer's; forwarded headers are not believed."""
     request = environ["aiohttp.request"]
     headers = {name.lower(): value for name, value in request.headers.items()}
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(headers.get("cookie", ""))
-    except CookieError:
-        cookies.clear()
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     address = str(peer[0]) if isinstance(peer, tuple) else ""
     return Handshake(
         headers=headers,
-        cookies={name: morsel.value for name, morsel in cookies.items()},
+        cookies=dict(request.cookies),
         query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
         address=address,
     )
