@@ -16,11 +16,13 @@ import engineio
 import pytest
 import socketio
 from engineio import packet as eio_packet
+from engineio.async_drivers import aiohttp as driver
 from engineio.async_socket import AsyncSocket
 from socketio import packet as sio_packet
 
 from hubbub.transport.packets import Packet
 from hubbub.transport.server import Server
+from hubbub.transport.websocket import WebSocket
 from tests.support.tree import ROOT
 
 PINNED = {"python-socketio": "5.18.1", "python-engineio": "4.15.1"}
@@ -103,6 +105,12 @@ class TestUses:
         socket.queue.put_nowait(None)
         assert await socket.poll() == [packet]
         assert await socket.poll() == []
+
+    async def test_the_engine_takes_its_websocket_from_a_table_of_its_own(self, server: Server) -> None:
+        assert server.eio._async["websocket"] is WebSocket
+        assert driver._async["websocket"] is driver.WebSocket
+        assert inspect.iscoroutinefunction(driver.WebSocket.wait)
+        assert str(inspect.signature(driver.WebSocket.wait)) == "(self)"
 
     def test_the_engine_is_the_one_for_asyncio(self, server: Server) -> None:
         assert isinstance(server.eio, engineio.AsyncServer)

@@ -2,19 +2,20 @@
 
 Namespaces that are mounted with a `Handler` take the way described in `transport.base`; all others behave as
 python-socketio documents. The names overridden here (`_handle_connect`, `_handle_event`, `_handle_disconnect`,
-`_handle_eio_message`) and those used (`eio.sockets`, `eio.environ`, `queue`) are private to the pinned versions;
-`tests/transport/test_private_names.py` fails loudly when an upgrade changes them.
+`_handle_eio_message`, `_handle_eio_disconnect`) and those used (`eio.sockets`, `eio._async`, `environ`, `queue`) are
+private to the pinned versions; `tests/transport/test_private_names.py` fails loudly when an upgrade changes them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import socketio
 import structlog
+from aiohttp import web
 from engineio import packet as eio_packet
 from socketio import packet as sio_packet
 
@@ -22,6 +23,7 @@ from hubbub.errors import HubbubError
 from hubbub.transport.admission import Lane
 from hubbub.transport.base import Connection, Handler, Handshake, Incoming, Link
 from hubbub.transport.packets import UNREADABLE, Packet, ack_packet, event_packet
+from hubbub.transport.websocket import WebSocket
 
 __all__ = ["Server"]
 
@@ -87,6 +89,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             max_http_buffer_size=max_packet_bytes,
             http_compression=False,
         )
+        self.eio._async = {**self.eio._async, "websocket": WebSocket}
         self._handlers_mounted: dict[str, Handler] = {}
         self._links: dict[str, Link] = {}
         self._lanes: dict[str, Lane] = {}
@@ -99,13 +102,29 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """Let `handler` serve a namespace."""
         self._handlers_mounted[namespace] = handler
 
+    def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
+        """Serve an application's `/socket.io/`; while newcomers are refused, handshakes get 503."""
+        app.middlewares.append(self._refuse_handshakes(f"/{socketio_path}/"))
+        super().attach(app, socketio_path)
+
+    def _refuse_handshakes(self, path: str) -> Any:
+        @web.middleware
+        async def refuse(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            if not self._accepting and request.path == path and "sid" not in request.query:
+                return web.Response(status=503, text="This node is being shut down.", headers={"Retry-After": "1"})
+            return await handler(request)
+
+        return refuse
+
     @property
     def links(self) -> Mapping[str, Link]:
         """The Engine.IO connections that asked for a mounted namespace, by id."""
         return self._links
 
     def refuse_newcomers(self) -> None:
-        """From now on every namespace connect is refused with `draining`."""
+        """From now on handshakes get 503, and namespace connects are refused with `draining`."""
         self._accepting = False
 
     async def wait_idle(self) -> None:

@@ -1,0 +1,443 @@
+"""The server against real clients: the stock one, and one that writes frames as it likes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+import socketio
+
+from hubbub.transport.server import MAX_QUEUED_PACKETS
+from tests.support.chat import ChatClient, Refused, chat_client
+from tests.support.wire import Wire, raw_client, wire
+
+TIMEOUT_S = 4.0
+
+
+@pytest.fixture
+async def tiny() -> AsyncIterator[Wire]:
+    async with wire() as running:
+        yield running
+
+
+def ack_of(frame: str | None) -> tuple[int, Any]:
+    """The id and the answer in an ACK frame."""
+    assert frame is not None
+    assert frame.startswith("43/chat,"), frame
+    rest = frame.removeprefix("43/chat,")
+    number, _, payload = rest.partition("[")
+    return int(number), orjson.loads("[" + payload)[0]
+
+
+class TestStockClients:
+    @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
+    async def test_they_connect_and_talk(self, tiny: Wire, transports: list[str]) -> None:
+        async with chat_client(tiny.url, "t", transports=transports) as client:
+            assert (await client.wait_for("hello"))["id"] == tiny.handler.connections[0].id
+            assert await client.call("echo", {"a": 1}) == {"ok": True, "data": [{"a": 1}]}
+            assert await client.call("send", "ü", 2) == {"ok": True, "data": ["ü", 2]}
+        assert tiny.handler.of("connect") == [("/chat", {"token": "t"})]
+        assert [namespace for namespace, _ in await tiny.handler.wait_for("disconnected")] == ["/chat"]
+        await tiny.wait_no_links()
+
+    @pytest.mark.parametrize("transport", ["websocket", "polling"])
+    async def test_a_refusal_carries_its_code_and_the_error_object(self, tiny: Wire, transport: str) -> None:
+        client = ChatClient()
+        refusal: list[Any] = []
+        client.sio.on("connect_error", refusal.append, namespace="/chat")
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            await client.sio.connect(
+                tiny.url,
+                auth={"refuse": "banned"},
+                namespaces=["/chat"],
+                transports=[transport],
+                wait_timeout=TIMEOUT_S,
+            )
+        await client.close()
+        assert refusal == [
+            {"message": "banned", "data": {"code": "banned", "message": "Not today.", "retryable": False}}
+        ]
+        assert tiny.handler.of("disconnected") == []
+        await tiny.wait_no_links()
+
+    async def test_a_namespace_that_nobody_serves_is_refused_with_a_code(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            for namespace in ("/nowhere", "/chat/x"):
+                await client.send(f"40{namespace},")
+                frame = await client.receive()
+                assert frame is not None
+                assert frame.startswith(f"44{namespace},")
+                document = orjson.loads(frame.partition(",")[2])
+                assert document["message"] == document["data"]["code"] == "not_found"
+            await client.send("40")
+            frame = await client.receive()
+            assert frame is not None
+            assert orjson.loads(frame.removeprefix("44"))["message"] == "not_found"
+            await client.open()
+
+    async def test_two_namespaces_share_a_link(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            one = await client.open("/chat")
+            other = await client.open("/other")
+            assert one != other
+            (link,) = tiny.server.links.values()
+            assert {each.link for each in tiny.handler.connections} == {link}
+            await client.send("41/chat,")
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", True)]
+            assert set(link.connections) == {"/other"}
+        assert await tiny.handler.wait_for("disconnected", 2) == [("/chat", True), ("/other", False)]
+        await tiny.wait_no_links()
+
+    async def test_connecting_twice_changes_nothing(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send("40/chat,")
+            await client.send('42/chat,1["echo"]')
+            assert ack_of(await client.receive())[0] == 1
+        assert len(tiny.handler.of("connect")) == 1
+
+    async def test_who_left_a_namespace_may_come_back(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            first = await client.open()
+            await client.send("41/chat,")
+            assert await client.open() != first
+        assert await tiny.handler.wait_for("disconnected", 2) == [("/chat", True), ("/chat", False)]
+
+
+class TestHandshakes:
+    async def test_the_first_request_is_kept_and_the_address_is_the_peers(self, tiny: Wire) -> None:
+        headers = {"Authorization": "Bearer x", "Cookie": "a=1; b=2", "X-Forwarded-For": "203.0.113.9"}
+        async with raw_client(tiny.url, headers=headers) as client:
+            await client.open()
+            handshake = tiny.handler.connections[0].link.handshake
+        assert handshake.headers["authorization"] == "Bearer x"
+        assert handshake.cookies == {"a": "1", "b": "2"}
+        assert handshake.query == {"EIO": "4", "transport": "websocket"}
+        assert handshake.address == "127.0.0.1"
+
+    async def test_a_cookie_with_an_odd_name_does_not_hide_the_others(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url, headers={"Cookie": 'a@b=1; hubbub_token=x.y-z; c="q"'}) as client:
+            await client.open()
+            cookies = tiny.handler.connections[0].link.handshake.cookies
+        assert cookies["hubbub_token"] == "x.y-z"
+        assert cookies["c"] == "q"
+
+    @pytest.mark.parametrize(("origin", "status"), [("https://good.example", 101), ("https://evil.example", 400)])
+    async def test_pages_of_other_origins_are_kept_out(self, tiny: Wire, origin: str, status: int) -> None:
+        if status == 101:
+            async with raw_client(tiny.url, headers={"Origin": origin}) as client:
+                await client.open()
+        else:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                async with raw_client(tiny.url, headers={"Origin": origin}):
+                    pass
+            assert caught.value.status == status
+
+
+class TestEvents:
+    @pytest.mark.parametrize("name", ["connect", "disconnect", "*", "connect_error", "message", "__init__"])
+    async def test_a_forged_name_is_an_event_like_any_other(self, tiny: Wire, name: str) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send("42/chat,5" + orjson.dumps([name, {"x": 1}]).decode())
+            assert ack_of(await client.receive()) == (5, {"ok": True, "data": [{"x": 1}]})
+        assert tiny.handler.of("event") == [(name, ({"x": 1},))]
+        assert len(tiny.handler.of("connect")) == 1
+
+    async def test_an_event_before_the_connect_is_not_handled(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.send('42/chat,1["echo"]')
+            await client.open()
+        assert tiny.handler.of("event") == []
+
+    async def test_an_event_without_an_ack_id_is_handled_and_not_answered(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send('42/chat,["echo"]')
+            assert await client.receive() == '42/chat,["after","echo"]'
+
+    async def test_acks_come_in_order_and_what_follows_an_ack_right_behind_it(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            for number, name in enumerate(("send:hold", "send", "echo", "free")):
+                await client.send(f'42/chat,{number}["{name}"]')
+            await tiny.handler.wait_for("event", 3)
+            tiny.handler.release.set()
+            frames = [await client.receive() for _ in range(8)]
+        names = [frame.removeprefix("4") for frame in frames if frame is not None]
+        assert [name for name in names if name.startswith("3")] == [
+            f'3/chat,{number}[{{"ok":true,"data":[]}}]' for number in (3, 0, 1, 2)
+        ]
+        for number, name in ((0, "send:hold"), (1, "send"), (2, "echo"), (3, "free")):
+            at = names.index(f'3/chat,{number}[{{"ok":true,"data":[]}}]')
+            assert names[at + 1] == f'2/chat,["after","{name}"]'
+
+    async def test_a_connection_with_too_many_open_events_is_not_read(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client, raw_client(tiny.url) as other:
+            await client.open()
+            await other.open()
+            for number in range(300):
+                await client.send(f'42/chat,{number}["hold"]')
+            await other.send('42/chat,1["echo"]')
+            assert ack_of(await other.receive())[0] == 1
+            (lane,) = [each for sid, each in tiny.server._lanes.items() if sid == client.sid]
+            async with asyncio.timeout(TIMEOUT_S):
+                while not lane.is_full:
+                    await asyncio.sleep(0)
+            assert len(lane._tasks) == 256
+            tiny.handler.release.set()
+            acks = [frame for frame in [await client.receive() for _ in range(600)] if frame and frame[1] == "3"]
+            assert [ack_of(frame)[0] for frame in acks] == list(range(300))
+
+    @pytest.mark.parametrize("payload", ['["echo",NaN]', '["echo",1e999]', '["echo","\\ud800"]', "[", '{"a"', "x"])
+    async def test_a_payload_that_is_not_json_is_answered_as_a_bad_request(self, tiny: Wire, payload: str) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send(f"42/chat,9{payload}")
+            number, answer = ack_of(await client.receive())
+            assert (number, answer["error"]["code"]) == (9, "bad_request")
+            await client.send(f"42/chat,{payload}")
+            await client.send('42/chat,1["echo"]')
+            assert ack_of(await client.receive())[0] == 1
+
+
+NOT_SOCKET_IO = [
+    "4",
+    "4x",
+    "45",
+    "48",
+    "4{}",
+    '4{"a":1}',
+    "4[]",
+    "44/chat,{}",
+    '451-/chat,["e",{"_placeholder":true,"num":0}]',
+    '461-/chat,["e"]',
+    "42/chat,",
+    "42/chat,1",
+    "42/chat,{}",
+    "42/chat,[]",
+    "42/chat,[5]",
+    "42/chat,[null]",
+    '42/chat,"text"',
+    "42/chat," + "1" * 200 + '["e"]',
+    "42",
+    b"2/chat",
+    b"",
+    b"\x00\xff",
+]
+NOT_ENGINE_IO = ["x", "9", "", "é", "4" + "[" * 60_000, "2" + "[" * 60_000, "b!"]
+
+
+class TestBadPeers:
+    @pytest.mark.parametrize("frame", NOT_SOCKET_IO, ids=lambda frame: repr(frame[:24]))
+    async def test_who_does_not_speak_socket_io_is_hung_up_on(self, tiny: Wire, frame: str | bytes) -> None:
+        async with raw_client(tiny.url) as client, raw_client(tiny.url) as other:
+            await client.open()
+            await other.open()
+            await client.send(frame)
+            await client.frames_to_end()
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
+            await other.send('42/chat,1["echo"]')
+            assert ack_of(await other.receive())[0] == 1
+
+    @pytest.mark.parametrize("frame", NOT_ENGINE_IO, ids=lambda frame: repr(frame[:24]))
+    async def test_who_does_not_speak_engine_io_is_hung_up_on(self, tiny: Wire, frame: str) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send(frame)
+            await client.frames_to_end()
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
+
+    async def test_a_frame_that_is_too_large_ends_the_connection(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send('42/chat,["echo","' + "x" * 100_000 + '"]')
+            await client.frames_to_end()
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
+
+    async def test_an_ack_that_nobody_waits_for_is_passed_over(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send("43/chat,1[]")
+            await client.send("43/nowhere,1[]")
+            await client.send('42/chat,1["echo"]')
+            assert ack_of(await client.receive())[0] == 1
+
+    async def test_a_connection_that_does_not_read_is_dropped_before_it_eats_the_memory(self, tiny: Wire) -> None:
+        async with aiohttp.ClientSession() as session:
+            url = f"{tiny.url}/socket.io/?EIO=4&transport=polling"
+            async with session.get(url) as response:
+                sid = orjson.loads((await response.text())[1:])["sid"]
+            async with session.post(f"{url}&sid={sid}", data="40/chat,") as response:
+                assert response.status == 200
+            (connection,) = tiny.handler.connections
+            for _ in range(MAX_QUEUED_PACKETS + 100):
+                connection.emit("news", 1)
+            assert tiny.server.eio.sockets[sid].queue.qsize() <= MAX_QUEUED_PACKETS + 2
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
+            assert not connection.is_open
+
+
+class TestVanishing:
+    async def test_who_vanishes_is_gone_and_not_clean(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            client.vanish()
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
+        await tiny.wait_no_links()
+
+    async def test_who_vanishes_during_a_slow_connect_is_cleaned_up(self) -> None:
+        async with wire(ping_interval_s=0.05, ping_timeout_s=0.05) as tiny:
+            async with raw_client(tiny.url) as client:
+                await client.send('40/chat,{"hold":true}')
+                await tiny.handler.wait_for("connect")
+                client.vanish()
+            await tiny.wait_no_links()
+            assert tiny.handler.of("disconnected") == []
+            tiny.handler.release.set()
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
+            assert not tiny.handler.connections[0].is_open
+            await tiny.wait_no_links()
+
+    async def test_who_vanishes_during_a_connect_that_is_refused_leaves_nothing(self) -> None:
+        async with wire(ping_interval_s=0.05, ping_timeout_s=0.05) as tiny:
+            async with raw_client(tiny.url) as client:
+                await client.send('40/chat,{"hold":true,"refuse":"banned"}')
+                await tiny.handler.wait_for("connect")
+                client.vanish()
+            await tiny.wait_no_links()
+            tiny.handler.release.set()
+            await tiny.close()
+            assert tiny.handler.of("disconnected") == []
+            assert dict(tiny.server.links) == {}
+
+    async def test_an_event_outlives_its_connection(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send('42/chat,1["hold"]')
+            await tiny.handler.wait_for("event")
+            client.vanish()
+            await tiny.handler.wait_for("disconnected")
+        tiny.handler.release.set()
+        await tiny.wait_no_links()
+
+
+class TestEnding:
+    async def test_disconnect_ends_the_namespace_behind_what_was_sent_before(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            (connection,) = tiny.handler.connections
+            connection.emit("closing", {})
+            connection.disconnect()
+            assert [await client.receive(), await client.receive()] == ['42/chat,["closing",{}]', "41/chat,"]
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", True)]
+            assert not connection.is_open
+            await client.open("/other")
+
+    async def test_after_disconnect_nothing_more_is_sent(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            (connection,) = tiny.handler.connections
+            connection.disconnect()
+            connection.emit("late", 1)
+            connection.disconnect()
+            assert await client.receive() == "41/chat,"
+            await tiny.handler.wait_for("disconnected")
+            connection.emit("late", 1)
+            connection.disconnect()
+            await client.send("40/other,")
+            frame = await client.receive()
+            assert frame is not None
+            assert frame.startswith("40/other,")
+        assert len(tiny.handler.of("disconnected")) <= 2
+
+    async def test_a_stock_client_hears_of_a_disconnect(self, tiny: Wire) -> None:
+        async with chat_client(tiny.url, None) as client:
+            await client.wait_for("hello")
+            tiny.handler.connections[0].disconnect()
+            async with asyncio.timeout(TIMEOUT_S):
+                await client.disconnected.wait()
+
+    @pytest.mark.parametrize("transport", ["websocket", "polling"])
+    async def test_drop_ends_the_whole_transport(self, tiny: Wire, transport: str) -> None:
+        async with chat_client(tiny.url, None, transports=[transport]) as client:
+            await client.wait_for("hello")
+            (connection,) = tiny.handler.connections
+            connection.drop()
+            connection.drop()
+            async with asyncio.timeout(TIMEOUT_S):
+                await client.disconnected.wait()
+            assert tiny.handler.of("disconnected") == [("/chat", False)]
+            connection.drop()
+            connection.emit("late", 1)
+
+    async def test_a_handler_that_fails_to_say_goodbye_does_not_keep_others_from_it(self, tiny: Wire) -> None:
+        async def fails(connection: Any, *, clean: bool) -> None:
+            tiny.handler.note("disconnected", connection.namespace, clean)
+            raise RuntimeError("broken")
+
+        tiny.handler.disconnected = fails  # type: ignore[method-assign]
+        async with raw_client(tiny.url) as client:
+            await client.open("/chat")
+            await client.open("/other")
+        assert len(await tiny.handler.wait_for("disconnected", 2)) == 2
+        await tiny.wait_no_links()
+
+
+class TestDraining:
+    async def test_newcomers_are_refused(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            tiny.server.refuse_newcomers()
+            with pytest.raises(Refused) as caught:
+                async with chat_client(tiny.url, None):
+                    pass
+            assert caught.value.message == caught.value.error["code"] == "draining"
+            await client.send('42/chat,1["echo"]')
+            assert ack_of(await client.receive())[0] == 1
+
+    async def test_idle_means_that_everything_is_answered(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            await client.open()
+            await client.send('42/chat,1["hold"]')
+            await tiny.handler.wait_for("event")
+            idle = asyncio.ensure_future(tiny.server.wait_idle())
+            await client.send('42/chat,2["free"]')
+            assert ack_of(await client.receive())[0] == 2
+            assert not idle.done()
+            tiny.handler.release.set()
+            await asyncio.wait_for(idle, TIMEOUT_S)
+            assert await client.receive() == '42/chat,["after","free"]'
+            assert ack_of(await client.receive())[0] == 1
+
+    async def test_close_ends_every_connection(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as one, raw_client(tiny.url) as other:
+            await one.open()
+            await other.open("/other")
+            await tiny.close()
+            await asyncio.gather(one.frames_to_end(), other.frames_to_end())
+        assert sorted(tiny.handler.of("disconnected")) == [("/chat", False), ("/other", False)]
+        await tiny.wait_no_links()
+
+
+class TestOtherNamespaces:
+    async def test_what_is_not_mounted_behaves_as_the_library_documents(self, tiny: Wire) -> None:
+        seen: list[Any] = []
+
+        async def on_connect(sid: str, environ: Any, auth: Any) -> None:
+            seen.append(auth)
+
+        async def on_echo(sid: str, data: Any) -> Any:
+            return data
+
+        tiny.server.on("connect", on_connect, namespace="/plain")
+        tiny.server.on("echo", on_echo, namespace="/plain")
+        client = socketio.AsyncClient(reconnection=False)
+        await client.connect(tiny.url, auth={"a": 1}, namespaces=["/plain"], transports=["websocket"])
+        assert await client.call("echo", [1], namespace="/plain") == [1]
+        await client.disconnect()
+        assert seen == [{"a": 1}]
