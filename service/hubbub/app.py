@@ -57,7 +57,7 @@ CHECK_EVERY_S: Final = 2.0
 
 
 MAX_BATCH: Final = 512
-"""How many writes one commit takes: enough to spread the price of a sync, few enough that none waits long for others."""
+"""How many writes one commit takes: enough to spread the price of a sync, few enough that none waits long."""
 
 
 class Service:
@@ -70,9 +70,7 @@ class Service:
         self._stack = contextlib.AsyncExitStack()
         self.history: History = SqliteHistory(settings.store_path)
         self.tokens = TokenVerifier(settings)
-        self.sessions = Sessions(
-            self.tokens, clock=clock, leeway_s=0, expiring_s=settings.token_expiring_s
-        )
+        self.sessions = Sessions(self.tokens, clock=clock, leeway_s=0, expiring_s=settings.token_expiring_s)
         self.wire = Server(
             ping_interval_s=settings.ping_interval_s,
             ping_timeout_s=settings.ping_timeout_s,

@@ -6,6 +6,7 @@ from those who may not know of it, and asks the table of permissions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +75,23 @@ class House:
             return known.standings.get(uid)
         return await self.history.standing(uid, user)
 
-    async def user(self, user_id: str) -> dict[str, Any]:
-        """`user` of any user; one whom nobody has seen has their id for a name."""
+    async def person(self, user_id: str) -> Person:
+        """Any user; one whom nobody has seen has their id for a name."""
         known = self.roster.user(user_id)
         if known is not None:
-            return user_document(known.person, online=True)
-        person, seen = (await self.history.people([user_id])).get(user_id, (Person(user_id, user_id), None))
-        return user_document(person, online=False, last_seen=seen)
+            return known.person
+        seen = (await self.history.people([user_id])).get(user_id)
+        return seen[0] if seen is not None else Person(user_id, user_id)
+
+    def user(self, person: Person) -> dict[str, Any]:
+        """`user`, as the roster knows of it now."""
+        return user_document(person, online=self.roster.is_online(person.id))
+
+    async def tell_member(self, room: ActiveRoom, user_id: str, news: Mapping[str, Any]) -> None:
+        """Tell the room's subscribers of somebody's membership: `member`."""
+        if self.channel.size(room.uid):
+            user = self.user(await self.person(user_id))
+            self.channel.publish(room.uid, "member", {"room": room.id, "user": user, **news})
 
     def drop_room(self, uid: str) -> None:
         """Forget a room that is gone from the store."""

@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from hubbub.domain.activerooms import ActiveRoom
-from hubbub.domain.documents import member_document, user_document
+from hubbub.domain.documents import member_document
 from hubbub.domain.house import House
 from hubbub.domain.permissions import RANK, Action, is_banned, rank, relation
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
-from hubbub.history.base import FOREVER, MEMBER_ROLES, Person, Standing
+from hubbub.history.base import FOREVER, MEMBER_ROLES, Standing
 
 __all__ = ["Membership"]
 
@@ -39,14 +39,17 @@ class Membership:
             return {}
         was_member = standing.role in MEMBER_ROLES
         count, heir = await self._house.history.leave(room.uid, user)
-        self._ended(room, user, count, heir, reason="left", was_member=was_member, skip=client)
+        self._forget(room, user, count)
+        self._tell_removed(room, user, {"reason": "left"}, skip=client)
+        await self._tell_room(room, user, heir, was_member=was_member)
         return {}
 
     async def invite(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:invite`. The user gets `room:added`; inviting a member changes nothing."""
         room = await self._house.enter(client, request["room"], Action.INVITE)
         user = request["user"]
-        person = await self._person(user)
+        person = await self._house.person(user)
+        self._rooms.check_room_count(await self._house.history.standings_of(user))
         if await self._house.history.invite(room.uid, person, at=self._house.clock()):
             standing = await self._house.history.standing(room.uid, user)
             self._house.roster.update(room.uid, user, standing)
@@ -60,15 +63,9 @@ class Membership:
         if target is None or target.role is None:
             raise HubbubError("not_found", "There is no such member.")
         count, heir = await self._house.history.leave(room.uid, target.user)
-        self._ended(
-            room,
-            target.user,
-            count,
-            heir,
-            reason="kicked",
-            text=request.get("reason"),
-            was_member=target.role in MEMBER_ROLES,
-        )
+        self._forget(room, target.user, count)
+        self._tell_removed(room, target.user, {"reason": "kicked"} | self._words(request))
+        await self._tell_room(room, target.user, heir, was_member=target.role in MEMBER_ROLES)
         return {}
 
     async def ban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -81,17 +78,10 @@ class Membership:
         standing, was_member, count, heir = await self._house.history.ban(
             room.uid, request["user"], until=self._until(seconds)
         )
-        self._ended(
-            room,
-            request["user"],
-            count,
-            heir,
-            reason="banned",
-            text=request.get("reason"),
-            was_member=was_member,
-            standing=standing,
-            tell=standing.knew,
-        )
+        self._forget(room, request["user"], count, standing=standing)
+        if standing.knew:
+            self._tell_removed(room, request["user"], {"reason": "banned"} | self._words(request))
+        await self._tell_room(room, request["user"], heir, was_member=was_member)
         return {}
 
     async def unban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +108,7 @@ class Membership:
         room = await self._house.enter(client, request["room"], Action.ROLE)
         standing = await self._house.history.set_role(room.uid, request["user"], request["role"])
         self._house.roster.update(room.uid, request["user"], standing)
-        await self.tell_member(room, standing)
+        await self._house.tell_member(room, standing.user, {"role": standing.role})
         return {}
 
     async def members(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -132,26 +122,10 @@ class Membership:
     async def list_members(self, room: ActiveRoom, *, limit: int, cursor: str | None) -> dict[str, Any]:
         """`{members, cursor}`."""
         page = await self._house.history.members(room.uid, limit=limit, cursor=cursor)
-        members = [member_document(standing, self._user(person)) for standing, person in page.members]
+        members = [member_document(standing, self._house.user(person)) for standing, person in page.members]
         return {"members": members, "cursor": page.cursor}
 
-    async def tell_member(self, room: ActiveRoom, standing: Standing) -> None:
-        """Tell the room's subscribers of a member's role."""
-        if self._house.channel.size(room.uid):
-            user = await self._house.user(standing.user)
-            self._house.channel.publish(room.uid, "member", {"room": room.id, "user": user, "role": standing.role})
-
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _user(self, person: Person) -> dict[str, Any]:
-        return user_document(person, online=self._house.roster.is_online(person.id))
-
-    async def _person(self, user: str) -> Person:
-        online = self._house.roster.user(user)
-        if online is not None:
-            return online.person
-        known = (await self._house.history.people([user])).get(user)
-        return known[0] if known is not None else Person(user, user)
 
     def _until(self, seconds: int | None) -> int:
         return FOREVER if seconds is None else self._house.clock() + seconds * 1000
@@ -169,49 +143,36 @@ class Membership:
             raise HubbubError("forbidden", "Only upon members of a lower role.")
         return target
 
-    def _ended(
-        self,
-        room: ActiveRoom,
-        user: str,
-        count: int,
-        heir: Standing | None,
-        *,
-        reason: str,
-        was_member: bool,
-        text: str | None = None,
-        standing: Standing | None = None,
-        tell: bool = True,
-        skip: Client | None = None,
-    ) -> None:
-        """A membership or an invitation is over: change what is in memory, and tell."""
+    def _forget(self, room: ActiveRoom, user: str, count: int, *, standing: Standing | None = None) -> None:
+        """A membership or an invitation is over in the store: so it is in memory. `standing` is what stays of it."""
         house = self._house
-        person = known.person if (known := house.roster.user(user)) is not None else None
+        known = house.roster.user(user)
         if standing is None and known is not None:
             standing = self._without_role(known.standings.get(room.uid))
         house.roster.update(room.uid, user, standing)
         room.set_members(count)
-        removed = {"room": room.id, "reason": reason, **({"text": text} if text else {})}
-        clients = house.roster.clients(user)
-        for each in clients:
+        for each in house.roster.clients(user):
             each.joined.discard(room.uid)
             house.channel.unsubscribe(each.outlet, room.uid)
-        if tell:
-            told = [each.outlet for each in clients if each is not skip]
-            house.channel.send_many(told, "room:removed", removed)
-        if was_member:
-            document = user_document(person or Person(user, user), online=person is not None)
-            house.channel.publish(room.uid, "member", {"room": room.id, "user": document, "left": True})
-        if heir is not None:
-            house.roster.update(room.uid, heir.user, heir)
-            house.channel.publish(
-                room.uid,
-                "member",
-                {"room": room.id, "user": self._user_of(heir.user), "role": heir.role},
-            )
 
-    def _user_of(self, user: str) -> dict[str, Any]:
-        online = self._house.roster.user(user)
-        return user_document(online.person if online else Person(user, user), online=online is not None)
+    def _tell_removed(self, room: ActiveRoom, user: str, why: dict[str, Any], *, skip: Client | None = None) -> None:
+        """`room:removed`, to all connections of the user."""
+        outlets = [each.outlet for each in self._house.roster.clients(user) if each is not skip]
+        self._house.channel.send_many(outlets, "room:removed", {"room": room.id, **why})
+
+    async def _tell_room(self, room: ActiveRoom, user: str, heir: Standing | None, *, was_member: bool) -> None:
+        """`member`, of who left and of who became owner by that."""
+        if heir is not None:
+            self._house.roster.update(room.uid, heir.user, heir)
+        if was_member:
+            await self._house.tell_member(room, user, {"left": True})
+        if heir is not None:
+            await self._house.tell_member(room, heir.user, {"role": heir.role})
+
+    @staticmethod
+    def _words(request: dict[str, Any]) -> dict[str, Any]:
+        """What the moderator said about it."""
+        return {"text": request["reason"]} if request.get("reason") else {}
 
     @staticmethod
     def _without_role(standing: Standing | None) -> Standing | None:

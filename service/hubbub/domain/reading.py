@@ -18,7 +18,7 @@ from hubbub.domain.feeds import Revision
 from hubbub.domain.house import House, no_room
 from hubbub.domain.limits import PAGE_BYTES
 from hubbub.domain.membership import Membership
-from hubbub.domain.permissions import Action
+from hubbub.domain.permissions import Action, is_banned
 from hubbub.domain.phrases import phrases_of
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client
@@ -147,7 +147,11 @@ class Reading:
         standing = client.user.standings.get(room.uid)
         if standing is not None and standing.role in MEMBER_ROLES:
             return
-        self._rooms.check_room_count(client)
+        if standing is None or standing.role is None:
+            self._rooms.check_room_count(client.user.standings)
+        if client.identity.is_admin and is_banned(standing, self._house.clock()):
+            # The table lets administrators in whatever a room's moderators decided; the store must come to agree.
+            await self._house.history.ban(room.uid, client.user.person.id, until=0)
         private = room.record.kind != "public" and not client.identity.is_admin
         standing, new, count = await self._house.history.join(
             room.uid, client.user.person, at=self._house.clock(), need_invite=private
@@ -155,7 +159,7 @@ class Reading:
         self._house.roster.update(room.uid, client.user.person.id, standing)
         room.set_members(count)
         if new:
-            await self._membership.tell_member(room, standing)
+            await self._house.tell_member(room, standing.user, {"role": standing.role})
 
     async def _read_join(
         self, client: Client, room: ActiveRoom, request: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from hubbub.domain.activerooms import ActiveRoom
@@ -13,7 +14,7 @@ from hubbub.domain.house import House, no_room
 from hubbub.domain.permissions import Action
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
-from hubbub.history.base import MEMBER_ROLES, Person, Role, Room, Standing
+from hubbub.history.base import Role, Room, Standing
 
 __all__ = ["RoomService", "direct_room_id", "new_uid"]
 
@@ -37,7 +38,7 @@ class RoomService:
 
     async def create(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:create`."""
-        self.check_room_count(client)
+        self.check_room_count(client.user.standings)
         if request["kind"] == "direct":
             return await self._create_direct(client, request)
         limits = self._house.limits
@@ -129,11 +130,11 @@ class RoomService:
             raise no_room()
         return room_view_document(view)
 
-    def check_room_count(self, client: Client) -> None:
-        """Refuse a further membership to a user who has too many."""
-        held = sum(1 for standing in client.user.standings.values() if standing.role in MEMBER_ROLES)
-        if held >= self._house.limits.rooms_per_user:
-            raise HubbubError("forbidden", f"A user is a member of at most {self._house.limits.rooms_per_user} rooms.")
+    def check_room_count(self, standings: Mapping[str, Standing]) -> None:
+        """Refuse a further membership or invitation to a user who has too many."""
+        most = self._house.limits.rooms_per_user
+        if sum(1 for standing in standings.values() if standing.role is not None) >= most:
+            raise HubbubError("forbidden", f"A user is a member of or invited to at most {most} rooms.")
 
     async def announce(self, user: str, room: ActiveRoom) -> None:
         """Tell all connections of a user that they may join a room: `room:added`."""
@@ -187,17 +188,10 @@ class RoomService:
         members = [(Standing(person.id, role=role, joined_at=at), person)]
         for other in others:
             standing = Standing(other, role=others_role, joined_at=at)
-            members.append((standing, await self._person(other)))
+            members.append((standing, await self._house.person(other)))
         room = self._house.rooms.put(await self._house.history.create_room(record, members))
         for standing, _ in members:
             self._house.roster.update(room.uid, standing.user, standing)
         for other in others:
             await self.announce(other, room)
         return room
-
-    async def _person(self, user: str) -> Person:
-        online = self._house.roster.user(user)
-        if online is not None:
-            return online.person
-        known = (await self._house.history.people([user])).get(user)
-        return known[0] if known is not None else Person(user, user)

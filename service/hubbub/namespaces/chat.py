@@ -77,7 +77,12 @@ class ChatNamespace:
         return Order.PIPELINED if spec.pipelined else Order.FREE if spec.free else Order.SERIAL
 
     async def connect(self, connection: Connection, auth: Any) -> Callable[[], None]:
-        greet = await self._connect(Call(connection, CONNECT, auth))
+        try:
+            greet = await self._connect(Call(connection, CONNECT, auth))
+        except HubbubError:
+            if list(connection.link.connections.values()) in ([], [connection]):
+                self._sessions.close(connection.link)
+            raise
         self._metrics.connections.labels(CHAT).inc()
         self._metrics.users.set(self._chat.house.roster.size)
         return cast(Callable[[], None], greet)
