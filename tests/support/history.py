@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +29,13 @@ from hubbub.history.base import (
     Written,
 )
 from hubbub.history.sqlite import SqliteHistory
+from tests.support.tree import PACKAGE
 
 __all__ = [
     "AMPLE_BYTES",
     "Op",
     "all_messages",
+    "child",
     "code_of",
     "deleting",
     "draft",
@@ -139,3 +144,14 @@ async def eventually(look: Callable[[], Awaitable[T]], expected: T) -> None:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         assert seen == expected
+
+
+def child(code: str, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """A process of its own that runs this code, with the service to import; `under` is a program to run it under."""
+    return subprocess.Popen(
+        [*under, sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

@@ -107,7 +107,8 @@ class Writer:
         """
         self._draining = True
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             for lane in self._lanes.values():
                 self._fail(lane.waiting, HubbubError("unavailable", "The node was shut down before the write."))
