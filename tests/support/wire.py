@@ -17,7 +17,7 @@ from hubbub.transport.server import Server
 
 __all__ = ["RawClient", "TinyHandler", "Wire", "raw_client", "wire"]
 
-TIMEOUT_S = 4.0
+TIMEOUT_S = 10.0
 
 
 class TinyHandler:

@@ -12,10 +12,10 @@ import pytest
 import socketio
 
 from hubbub.transport.server import MAX_QUEUED_PACKETS
-from tests.support.chat import ChatClient, Refused, chat_client
+from tests.support.chat import ChatClient, chat_client
 from tests.support.wire import Wire, raw_client, wire
 
-TIMEOUT_S = 4.0
+TIMEOUT_S = 10.0
 
 
 @pytest.fixture
@@ -78,6 +78,20 @@ class TestStockClients:
             assert frame is not None
             assert orjson.loads(frame.removeprefix("44"))["message"] == "not_found"
             await client.open()
+
+    async def test_a_poll_that_is_open_ends_when_its_client_closes(self, tiny: Wire) -> None:
+        async with aiohttp.ClientSession() as session:
+            url = f"{tiny.url}/socket.io/?EIO=4&transport=polling"
+            async with session.get(url) as response:
+                url += "&sid=" + orjson.loads((await response.text())[1:])["sid"]
+            async with session.post(url, data="40/chat,"), session.get(url):
+                pass
+            poll = asyncio.ensure_future(session.get(url))
+            async with session.post(url, data="1"):
+                pass
+            async with asyncio.timeout(TIMEOUT_S):
+                (await poll).close()
+        assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
 
     async def test_two_namespaces_share_a_link(self, tiny: Wire) -> None:
         async with raw_client(tiny.url) as client:
@@ -393,10 +407,19 @@ class TestDraining:
         async with raw_client(tiny.url) as client:
             await client.open()
             tiny.server.refuse_newcomers()
-            with pytest.raises(Refused) as caught:
-                async with chat_client(tiny.url, None):
-                    pass
-            assert caught.value.message == caught.value.error["code"] == "draining"
+            for transport in ("polling", "websocket"):
+                query = f"EIO=4&transport={transport}"
+                async with (
+                    aiohttp.ClientSession() as session,
+                    session.get(f"{tiny.url}/socket.io/?{query}") as response,
+                ):
+                    assert response.status == 503
+                    assert response.headers["Retry-After"] == "1"
+            await client.send("40/other,")
+            frame = await client.receive()
+            assert frame is not None
+            assert frame.startswith("44/other,")
+            assert orjson.loads(frame.partition(",")[2])["message"] == "draining"
             await client.send('42/chat,1["echo"]')
             assert ack_of(await client.receive())[0] == 1
 

@@ -292,6 +292,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._links.pop(eio_sid, None)
         self._lanes.pop(eio_sid, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and reason == self.reason.CLIENT_DISCONNECT:
+            # A poll that the client left open would be held until a heartbeat is missed, and stock clients wait for it.
+            await socket.queue.put(None)
 
 
 def _handshake(environ: Mapping[str, Any]) -> Handshake:
