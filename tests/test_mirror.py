@@ -22,6 +22,9 @@ WHOLE_TREE: Final = frozenset(
 SMALL: Final = 5
 """Modules with fewer statements in functions are tested through those that use them."""
 
+OF_LIBRARIES: Final = frozenset({"transport/test_private_names.py"})
+"""Tests of what is private to the libraries beneath, kept beside those of the module that rests on it."""
+
 ELSEWHERE: Final = {
     "history/base.py": "tests/contract/test_history.py",
     "history/sqlite*.py": "tests/contract/test_history.py",
@@ -36,6 +39,8 @@ def mirrored_tests() -> list[Path]:
 
 
 def has_module(test: Path) -> bool:
+    if str(test.relative_to(TESTS)) in OF_LIBRARIES:
+        return True
     module = PACKAGE / test.relative_to(TESTS).parent / test.name.removeprefix("test_")
     return module.exists() or module.with_suffix("").is_dir()
 
