@@ -68,7 +68,8 @@ class Roster:
         if user.loading is not None:
             try:
                 await asyncio.shield(user.loading)
-            except HubbubError:
+            except BaseException:
+                # Refused, or nobody waits any more: a connect has a deadline, and whoever missed it is not here.
                 self.leave(client)
                 raise
         self.rename(client, identity.person)
@@ -163,6 +164,8 @@ class Roster:
                 del self._users[user.person.id]
             raise
         user.loading = None
+        if self._users.get(user.person.id) is not user:
+            return  # All connections left meanwhile.
         for uid, standing in standings.items():
             if uid not in user.changed:
                 self._set(user, uid, standing)
