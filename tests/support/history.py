@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ __all__ = [
     "new_room",
     "open_sqlite",
     "say",
+    "walks",
     "written",
 ]
 
@@ -155,3 +157,11 @@ def child(code: str, *arguments: str | Path, under: Sequence[str] = ()) -> subpr
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def walks(connection: sqlite3.Connection, query: str, parameters: Mapping[str, object]) -> list[str]:
+    """The steps of a query's plan that walk over a whole table; what the query made itself is none."""
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
+    made = {step.split()[-1] for step in plan if step.startswith(("CO-ROUTINE", "MATERIALIZE"))} | {"ROW"}
+    scans = [step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+    return [step for step in scans if step.split()[-1] not in made]

@@ -24,18 +24,21 @@ PUT: Final = """
         read_seq = excluded.read_seq"""
 
 STAFF: Final = "s.role IN ('owner', 'moderator')"
-"""Written exactly as in the partial index."""
+"""Written exactly as in the partial index, which SQLite does not choose by itself: it cannot know how few they are."""
 
 HEIR: Final = f"""
     SELECT json_array({STANDING}) FROM (
-        SELECT * FROM (SELECT * FROM standings s WHERE s.room = :no AND {STAFF} AND s.role = 'moderator'
+        SELECT * FROM (SELECT * FROM standings s INDEXED BY standings_staff
+                       WHERE s.room = :no AND {STAFF} AND s.role = 'moderator'
                        ORDER BY s.joined_at, s.user LIMIT 1)
         UNION ALL
         SELECT * FROM (SELECT * FROM standings s WHERE s.room = :no AND s.role IN ('owner', 'moderator', 'member')
                        ORDER BY s.joined_at, s.user LIMIT 1)
         LIMIT 1) s"""
 
-OWNED: Final = f"SELECT 1 FROM standings s WHERE s.room = :no AND {STAFF} AND s.role = 'owner' AND s.user <> :user"
+OWNED: Final = f"""
+    SELECT 1 FROM standings s INDEXED BY standings_staff
+    WHERE s.room = :no AND {STAFF} AND s.role = 'owner' AND s.user <> :user"""
 
 NEWEST_OF: Final = f"SELECT {NEWEST} FROM rooms r WHERE r.no = :no"
 
