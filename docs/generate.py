@@ -91,8 +91,8 @@ def _code(document: str) -> str:
 PERMISSIONS_HEAD: Final = """\
 # Who may do what
 
-Made from `service/hubbub/domain/permissions.py` by `make docs`; change it there. `tests/integration` tries every cell of
-these tables over the wire.
+Made from `service/hubbub/domain/permissions.py` by `make docs`; change it there. `tests/integration` tries every cell
+of these tables over the wire.
 
 The columns are how the caller stands to the room: by what is recorded (owner to banned), or by a role in the token
 (`admin`; `staff` is a bearer of the role `moderator` who is no member of the room, a member with that role counts as
