@@ -147,8 +147,8 @@ class TestLeaving:
     async def test_a_short_visit_is_written_once(self, house: ChatHouse) -> None:
         for _ in range(3):
             house.leave(await house.enter("ada"))
+            await house.chat.house.roster.wait_written()
             house.clock.forward(1)
-        await house.chat.house.roster.wait_written()
         assert house.store.calls.count("remember") == 1
 
     async def test_a_store_that_does_not_take_a_name_hurts_nobody(self, house: ChatHouse) -> None:

@@ -1,0 +1,234 @@
+"""The rooms in memory, and how what the writer reports becomes events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from hubbub.domain.activerooms import ActiveRoom, ActiveRooms, Delivery
+from hubbub.errors import HubbubError
+from hubbub.history.base import History, Written
+from hubbub.transport.fanout import Fanout
+from tests.support.domain import RecordingOutlet, message_of, room_of
+from tests.support.history import member, new_room, say
+from tests.support.house import ChatHouse
+
+
+def revs(outlet: RecordingOutlet) -> list[int]:
+    return [document["rev"] for document in outlet.of("message")]
+
+
+class TestARoom:
+    async def test_its_head_is_what_was_delivered(self) -> None:
+        room = ActiveRoom(room_of(head=3))
+        assert room.now().head == 3
+        room.feed.advance(5)
+        assert room.now().head == 5
+        assert room.record.head == 3
+
+    async def test_waiting_ends_when_the_revision_was_delivered(self) -> None:
+        room = ActiveRoom(room_of(head=3))
+        await room.wait_delivered(3)
+        waits = [asyncio.ensure_future(room.wait_delivered(rev)) for rev in (4, 5)]
+        await asyncio.sleep(0)
+        room.feed.advance(4)
+        room.wake()
+        await waits[0]
+        assert not waits[1].done()
+        room.feed.advance(9)
+        room.wake()
+        await waits[1]
+        assert room._waiters == []
+
+    async def test_who_gave_up_waiting_is_forgotten(self) -> None:
+        room = ActiveRoom(room_of(head=3))
+        wait = asyncio.ensure_future(room.wait_delivered(4))
+        await asyncio.sleep(0)
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+        room.wake()
+        assert room._waiters == []
+
+
+class TestTheCache:
+    @staticmethod
+    def over(house: ChatHouse, *, keep: int = 4096) -> tuple[ActiveRooms, Fanout]:
+        fanout = Fanout("/chat")
+        return ActiveRooms(cast(History, house.store), fanout, keep=keep), fanout
+
+    async def test_a_room_is_read_once_however_many_ask(self, house: ChatHouse) -> None:
+        record = await new_room(house.chat.house.history, id="tea")
+        rooms, _ = self.over(house)
+        house.store.calls.clear()
+        found = await asyncio.gather(*(rooms.get("tea") for _ in range(5)))
+        assert found[0] is not None
+        assert all(each is found[0] for each in found)
+        assert await rooms.get("tea") is found[0] is rooms.by_uid(record.uid)
+        assert house.store.calls == ["room"]
+
+    async def test_a_room_that_is_not_there_is_none_and_asked_for_again(self, house: ChatHouse) -> None:
+        rooms, _ = self.over(house)
+        assert await rooms.get("tea") is None
+        await new_room(house.chat.house.history, id="tea")
+        assert await rooms.get("tea") is not None
+
+    async def test_a_store_that_does_not_answer_is_asked_again(self, house: ChatHouse) -> None:
+        await new_room(house.chat.house.history, id="tea")
+        rooms, _ = self.over(house)
+        house.store.fail("room", HubbubError("unavailable"))
+        with pytest.raises(HubbubError):
+            await rooms.get("tea")
+        assert await rooms.get("tea") is not None
+
+    async def test_who_gives_up_takes_nobody_along(self, house: ChatHouse) -> None:
+        await new_room(house.chat.house.history, id="tea")
+        rooms, _ = self.over(house)
+        held = house.store.hold("room")
+        one, other = (asyncio.ensure_future(rooms.get("tea")) for _ in range(2))
+        await held.wait()
+        one.cancel()
+        held.release()
+        assert await other is not None
+
+    async def test_a_newer_record_keeps_the_feed_and_the_higher_head(self, house: ChatHouse) -> None:
+        rooms, _ = self.over(house)
+        room = rooms.put(room_of("u", head=5))
+        assert rooms.put(room_of("u", head=3, title="New")) is room
+        assert (room.record.title, room.record.head) == ("New", 5)
+
+    async def test_a_room_made_anew_under_an_id_replaces_the_one_before(self, house: ChatHouse) -> None:
+        rooms, _ = self.over(house)
+        rooms.put(room_of("old", id="tea"))
+        rooms.forget("old")
+        new = rooms.put(room_of("new", id="tea"))
+        rooms.forget("old")
+        assert await rooms.get("tea") is new
+
+    async def test_of_rooms_without_subscribers_those_used_last_are_kept(self, house: ChatHouse) -> None:
+        rooms, _ = self.over(house, keep=3)
+        for number in range(3):
+            rooms.put(room_of(f"u{number}"))
+        await rooms.get("room-u0")
+        for number in range(3, 20):
+            rooms.put(room_of(f"u{number}"))
+            await rooms.get("room-u0")
+        kept = [f"u{number}" for number in range(20) if rooms.by_uid(f"u{number}") is not None]
+        assert {"u0", "u18", "u19"} <= set(kept)
+        assert len(kept) <= 3 + 3
+
+    async def test_a_room_with_subscribers_is_never_lost(self, house: ChatHouse) -> None:
+        rooms, fanout = self.over(house, keep=2)
+        for number in range(10):
+            fanout.subscribe(RecordingOutlet(), f"u{number}")
+            rooms.put(room_of(f"u{number}"))
+        for number in range(10, 30):
+            rooms.put(room_of(f"u{number}"))
+        assert all(rooms.by_uid(f"u{number}") is not None for number in range(10))
+
+    async def test_a_room_that_was_just_found_is_there_however_many_others_are_in_use(self, house: ChatHouse) -> None:
+        rooms, fanout = self.over(house, keep=2)
+        for number in range(10):
+            fanout.subscribe(RecordingOutlet(), f"u{number}")
+            rooms.put(room_of(f"u{number}"))
+        new = rooms.put(room_of("new"))
+        assert rooms.by_uid("new") is new
+
+
+class TestDelivery:
+    """A room with revisions 1 to 5, of which the feed knows none."""
+
+    @staticmethod
+    async def scene(house: ChatHouse, *, listeners: int = 1) -> tuple[Delivery, ActiveRoom, list[RecordingOutlet]]:
+        record = await new_room(house.chat.house.history, member("ada", "owner"), id="tea")
+        room = house.chat.house.rooms.put(record)
+        outlets = [RecordingOutlet() for _ in range(listeners)]
+        for outlet in outlets:
+            house.fanout.subscribe(outlet, room.uid)
+        await say(house.chat.house.history, record.uid, *(f"body {n}" for n in range(1, 6)), sender="ada")
+        return house.chat._delivery, room, outlets
+
+    @staticmethod
+    def written(room: ActiveRoom, rev: int) -> Written:
+        return Written(message_of(room.uid, rev), claimed=rev)
+
+    async def test_every_subscriber_gets_every_revision_in_order(self, house: ChatHouse) -> None:
+        delivery, room, outlets = await self.scene(house, listeners=3)
+        for rev in range(1, 6):
+            delivery.written(room.uid, self.written(room, rev))
+        assert [revs(outlet) for outlet in outlets] == [[1, 2, 3, 4, 5]] * 3
+        assert outlets[0].of("message")[0]["room"] == "tea"
+
+    async def test_a_hole_is_filled_from_the_store(self, house: ChatHouse) -> None:
+        delivery, room, (outlet,) = await self.scene(house)
+        delivery.written(room.uid, self.written(room, 1))
+        delivery.written(room.uid, self.written(room, 4))
+        await room.wait_delivered(4)
+        assert revs(outlet) == [1, 2, 3, 4]
+        assert outlet.of("message")[1]["body"] == "body 2"
+        delivery.written(room.uid, self.written(room, 3))
+        delivery.written(room.uid, self.written(room, 5))
+        assert revs(outlet) == [1, 2, 3, 4, 5]
+
+    async def test_a_head_that_was_read_is_a_hole_to_fill(self, house: ChatHouse) -> None:
+        delivery, room, (outlet,) = await self.scene(house)
+        delivery.know(room, 5)
+        await room.wait_delivered(5)
+        assert revs(outlet) == [1, 2, 3, 4, 5]
+
+    async def test_a_store_that_fails_is_asked_again(self, house: ChatHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("hubbub.domain.activerooms._FILL_RETRY_S", 0)
+        delivery, room, (outlet,) = await self.scene(house)
+        house.store.fail("revisions", *(HubbubError("unavailable") for _ in range(3)))
+        delivery.know(room, 5)
+        await room.wait_delivered(5)
+        assert revs(outlet) == [1, 2, 3, 4, 5]
+        assert house.store.calls.count("revisions") == 4
+
+    async def test_one_fill_is_under_way_at_a_time(self, house: ChatHouse) -> None:
+        delivery, room, (outlet,) = await self.scene(house)
+        held = house.store.hold("revisions")
+        delivery.know(room, 3)
+        await held.wait()
+        delivery.know(room, 5)
+        delivery.written(room.uid, self.written(room, 5))
+        assert house.store.calls.count("revisions") == 1
+        held.release()
+        await room.wait_delivered(5)
+        assert revs(outlet) == [1, 2, 3, 4, 5]
+
+    async def test_without_subscribers_nothing_is_read_or_held(self, house: ChatHouse) -> None:
+        delivery, room, _ = await self.scene(house, listeners=0)
+        delivery.written(room.uid, self.written(room, 3))
+        assert room.feed.delivered == 3
+        delivery.know(room, 5)
+        assert room.feed.delivered == 5
+        await room.wait_delivered(5)
+        assert "revisions" not in house.store.calls
+
+    async def test_a_room_that_is_gone_ends_the_filling(self, house: ChatHouse) -> None:
+        delivery, room, (outlet,) = await self.scene(house)
+        await house.chat.house.history.delete_room(room.uid)
+        delivery.know(room, 5)
+        await asyncio.gather(*delivery._fills)
+        assert not room.filling
+        assert revs(outlet) == []
+
+    async def test_a_room_that_is_not_in_memory_is_passed_over(self, house: ChatHouse) -> None:
+        delivery, room, (outlet,) = await self.scene(house)
+        house.chat.house.rooms.forget(room.uid)
+        delivery.written(room.uid, self.written(room, 1))
+        assert revs(outlet) == []
+
+    async def test_stopping_ends_the_fills(self, house: ChatHouse) -> None:
+        delivery, room, _ = await self.scene(house)
+        held = house.store.hold("revisions")
+        delivery.know(room, 5)
+        await held.wait()
+        fills = list(delivery._fills)
+        delivery.stop()
+        await asyncio.gather(*fills, return_exceptions=True)
+        assert all(fill.cancelled() for fill in fills)
+        assert not room.filling
