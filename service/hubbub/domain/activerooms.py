@@ -77,7 +77,7 @@ class ActiveRooms:
     def __init__(self, history: History, channel: Channel, *, keep: int = 4096) -> None:
         self._history = history
         self._channel = channel
-        self._keep = keep
+        self._keep = self._look_at = keep
         self._by_id: OrderedDict[str, ActiveRoom] = OrderedDict()
         self._by_uid: dict[str, ActiveRoom] = {}
         self._loading: dict[str, asyncio.Task[ActiveRoom | None]] = {}
@@ -121,18 +121,13 @@ class ActiveRooms:
             del self._loading[room_id]
 
     def _evict(self) -> None:
-        surplus = len(self._by_id) - self._keep
-        if surplus <= 0:
+        if len(self._by_id) <= self._look_at:
             return
-        for room in list(self._by_id.values()):
-            if surplus <= 0:
-                return
-            if self._channel.size(room.uid) == 0:
-                self.forget(room.uid)
-                surplus -= 1
-            else:
-                # Looked at and needed: it goes to the end, so that the next look is not at the same rooms.
-                self._by_id.move_to_end(room.id)
+        idle = [room for room in self._by_id.values() if self._channel.size(room.uid) == 0]
+        for room in idle[: max(len(idle) - self._keep, 0)]:
+            self.forget(room.uid)
+        # A look costs what there are rooms, so the next one is when some more have come.
+        self._look_at = len(self._by_id) + self._keep // 8
 
 
 class Delivery:
