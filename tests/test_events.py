@@ -27,7 +27,7 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "room:mute": [{"room": "tea", "user": "bob", "seconds": 0}],
     "room:role": [{"room": "tea", "user": "bob", "role": "moderator"}],
     "room:members": [{"room": "tea", "cursor": "c", "limit": 1}],
-    "message:send": [{"room": "tea", "key": "k" * 64, "body": "", "reply_to": None}],
+    "message:send": [{"room": "tea", "key": "k" * 64, "body": "b", "reply_to": None}],
     "message:edit": [{"room": "tea", "id": "u.1", "body": "b", "rev": 1}],
     "message:delete": [{"room": "tea", "id": "u.1"}],
     "message:react": [{"room": "tea", "id": "u.1", "emoji": "👍", "on": False}],

@@ -19,15 +19,35 @@ __all__ = [
     "CLIENT_EVENTS",
     "PUBLIC_ROOM_ID",
     "SERVER_EVENTS",
+    "AuthRefresh",
     "ClientEvent",
+    "HistoryFetch",
+    "HistorySearch",
+    "HistorySync",
+    "MessageEdit",
+    "MessageOnly",
+    "MessageReact",
+    "MessageSend",
+    "ReadMark",
+    "RoomCreate",
+    "RoomJoin",
+    "RoomList",
+    "RoomMembers",
+    "RoomOnly",
+    "RoomRole",
+    "RoomUpdate",
+    "RoomUser",
+    "RoomUserReason",
+    "RoomUserTimed",
     "ServerEvent",
+    "Typing",
     "chat_event",
 ]
 
 CHAT: Final = "/chat"
 PUBLIC_ROOM_ID: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 
-MAX_PAGE: Final = 500
+_MAX_PAGE: Final = 500
 _MONTHS_S: Final = 10 * 366 * 24 * 3600
 """The longest ban or mute that can be given in seconds: ten years; without `seconds` it has no end."""
 
@@ -65,7 +85,7 @@ class RoomCreate(_Request):
 class RoomList(_Request):
     query = Text(longest=100, single_line=True)
     mine = Flag()
-    limit = Whole(least=1, most=MAX_PAGE)
+    limit = Whole(least=1, most=_MAX_PAGE)
     cursor = Text(longest=512, allow_none=True)
 
 
@@ -73,7 +93,7 @@ class RoomJoin(_Request):
     room = Identifier()
     since = Whole()
     epoch = Identifier(required=False)
-    limit = Whole(least=1, most=MAX_PAGE)
+    limit = Whole(least=1, most=_MAX_PAGE)
 
     @validates_schema
     def fit_together(self, data: Mapping[str, Any], **kwargs: Any) -> None:
@@ -113,7 +133,7 @@ class RoomRole(RoomUser):
 class RoomMembers(_Request):
     room = Identifier()
     cursor = Text(longest=512, allow_none=True)
-    limit = Whole(least=1, most=MAX_PAGE)
+    limit = Whole(least=1, most=_MAX_PAGE)
 
 
 class MessageSend(_Request):
@@ -147,7 +167,7 @@ class HistoryFetch(_Request):
     before = Whole()
     after = Whole()
     around = Whole()
-    limit = Whole(least=1, most=MAX_PAGE)
+    limit = Whole(least=1, most=_MAX_PAGE)
 
     @validates_schema
     def fit_together(self, data: Mapping[str, Any], **kwargs: Any) -> None:
@@ -160,13 +180,13 @@ class HistorySync(_Request):
     room = Identifier()
     since = Whole(required=True)
     epoch = Identifier(required=False)
-    limit = Whole(least=1, most=MAX_PAGE)
+    limit = Whole(least=1, most=_MAX_PAGE)
 
 
 class HistorySearch(_Request):
     query = Text(required=True, longest=200, blank=False, single_line=True)
     room = Identifier(required=False)
-    limit = Whole(least=1, most=MAX_PAGE)
+    limit = Whole(least=1, most=_MAX_PAGE)
     cursor = Text(longest=512, allow_none=True)
 
 

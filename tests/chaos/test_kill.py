@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import socketio
-from hubbub.history.sqlite import SqliteHistory
 
+from hubbub.history.sqlite import SqliteHistory
 from tests.support.chat import ChatClient
 from tests.support.service import RunningService, start_service
 

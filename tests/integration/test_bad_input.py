@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from hubbub.events import CLIENT_EVENTS
-from tests.support.chat import ChatClient, Refused, chat_client
+from tests.support.chat import ChatClient, RefusedError, chat_client
 from tests.support.service import RunningService, running_service
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -188,7 +188,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("token", [None, "", "x", "a.b.c", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."])
     async def test_a_missing_or_broken_token_is_unauthorized(self, service: RunningService, token: str | None) -> None:
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(RefusedError) as refusal:
             async with chat_client(service.url, token):
                 pass
         assert refusal.value.message == "unauthorized"
@@ -201,7 +201,7 @@ class TestTokens:
         for headers in ({"Authorization": f"Bearer {token}"}, {"Cookie": f"hubbub_token={token}"}):
             async with chat_client(service.url, None, headers=headers) as client:
                 assert (await client.wait_for("hello"))["user"]["id"] == "alice"
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             async with chat_client(service.url, None, query=f"?token={token}"):
                 pass
 

@@ -17,7 +17,7 @@ import pytest
 
 from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.history.base import RoomKind
-from tests.support.chat import ChatClient, Refused, chat_client
+from tests.support.chat import ChatClient, RefusedError, chat_client
 from tests.support.service import RunningService, running_service
 
 KINDS: tuple[RoomKind, ...] = ("public", "private", "direct")
@@ -190,7 +190,7 @@ class TestTheDoor:
 
     async def test_an_expired_token_is_refused_for_every_event_because_it_does_not_connect(self, stage: Stage) -> None:
         token = stage._service.token(user="late", ttl_s=-60)
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(RefusedError) as refusal:
             async with chat_client(stage._service.url, token):
                 pass
         assert refusal.value.message == "token_expired"

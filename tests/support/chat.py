@@ -9,12 +9,12 @@ from typing import Any
 
 import socketio
 
-__all__ = ["ChatClient", "Refused", "chat_client"]
+__all__ = ["ChatClient", "RefusedError", "chat_client"]
 
 TIMEOUT_S = 20.0
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server refused the connection; `error` is the error object."""
 
     def __init__(self, message: str, error: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ class ChatClient:
         headers: dict[str, str] | None = None,
         query: str = "",
     ) -> None:
-        """Connect, or raise `Refused`."""
+        """Connect, or raise `RefusedError`."""
         try:
             await self.sio.connect(
                 url + query,
@@ -58,7 +58,7 @@ class ChatClient:
         except socketio.exceptions.ConnectionError:
             refusal = self._refusal
             if isinstance(refusal, dict) and "data" in refusal:
-                raise Refused(refusal["message"], refusal["data"]) from None
+                raise RefusedError(refusal["message"], refusal["data"]) from None
             raise
 
     async def call(self, event: str, *args: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +51,7 @@ class Interposed:
         self._history = history
         self._held: dict[str, Held] = {}
         self._failures: dict[str, list[HubbubError]] = {}
+        self._meanwhile: dict[str, Callable[[], Awaitable[object]]] = {}
         self.calls: list[str] = []
 
     def hold(self, method: str) -> Held:
@@ -65,6 +66,10 @@ class Interposed:
         """The next calls of this method fail with these."""
         self._failures.setdefault(method, []).extend(errors)
 
+    def meanwhile(self, method: str, work: Callable[[], Awaitable[object]]) -> None:
+        """From now on this happens between the answer of the store to this method and its arrival."""
+        self._meanwhile[method] = work
+
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._history, name)
         if not asyncio.iscoroutinefunction(member):
@@ -76,6 +81,8 @@ class Interposed:
             if self._failures.get(name):
                 raise self._failures[name].pop(0)
             answer = await member(*args, **kwargs)
+            if name in self._meanwhile:
+                await self._meanwhile[name]()
             return await held.pass_on(answer) if held is not None else answer
 
         return call

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.chat import Refused
+from tests.support.chat import RefusedError
 
 __all__ = ["JavaScriptClient", "javascript_client"]
 
@@ -37,7 +37,7 @@ class JavaScriptClient:
         self._reader = asyncio.create_task(self._read())
 
     async def connect(self, url: str, token: str | None, *, options: Mapping[str, Any] | None = None) -> None:
-        """Connect with `options` of the stock client, or raise `Refused`."""
+        """Connect with `options` of the stock client, or raise `RefusedError`."""
         auth = {"token": token} if token is not None else {}
         self._entered = asyncio.get_running_loop().create_future()
         await self._do("connect", url=url, namespace="/chat", options={"auth": auth, **(options or {})})
@@ -144,7 +144,7 @@ class JavaScriptClient:
             self.disconnects.append(news["disconnected"])
         elif self._entered is not None and not self._entered.done():
             if "refused" in news:
-                self._entered.set_exception(Refused(news["refused"]["message"], news["refused"]["data"]))
+                self._entered.set_exception(RefusedError(news["refused"]["message"], news["refused"]["data"]))
             else:
                 self._entered.set_result(None)
 
@@ -153,7 +153,7 @@ class JavaScriptClient:
 async def javascript_client(
     url: str, token: str | None, *, options: Mapping[str, Any] | None = None
 ) -> AsyncIterator[JavaScriptClient]:
-    """A connected client, gone at the end. Raises `Refused` as `connect` does."""
+    """A connected client, gone at the end. Raises `RefusedError` as `connect` does."""
     node = shutil.which("node")
     assert node is not None, "Node is needed for this test; `make test` brings it."
     assert (_HOME / "node_modules").is_dir(), "The stock client is not installed: run `npm ci` in tests/support/js."

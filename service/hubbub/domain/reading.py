@@ -27,7 +27,7 @@ from hubbub.history.base import MEMBER_ROLES, MessagePage, RoomView
 
 __all__ = ["Reading"]
 
-Outcome = Literal["full", "partial", "reset"]
+_Outcome = Literal["full", "partial", "reset"]
 _JOIN_TRIES: Final = 5
 _DELIVERY_TIMEOUT_S: Final = 5.0
 
@@ -163,7 +163,7 @@ class Reading:
 
     async def _read_join(
         self, client: Client, room: ActiveRoom, request: dict[str, Any]
-    ) -> tuple[MessagePage, Outcome, RoomView, list[dict[str, Any]] | None]:
+    ) -> tuple[MessagePage, _Outcome, RoomView, list[dict[str, Any]] | None]:
         limit = self._limit(request)
         if "since" in request:
             page, outcome = await self._changes(room, request["since"], request.get("epoch"), limit)
@@ -181,7 +181,7 @@ class Reading:
 
     async def _changes(
         self, room: ActiveRoom, since: int, epoch: str | None, limit: int
-    ) -> tuple[MessagePage, Outcome]:
+    ) -> tuple[MessagePage, _Outcome]:
         """What changed after `since`; the newest page if the client's state is not of this room's history."""
         if epoch is None or epoch == room.uid:
             page = await self._house.history.changes(room.uid, since=since, limit=limit, max_bytes=PAGE_BYTES)
@@ -190,7 +190,7 @@ class Reading:
         return await self._house.history.page(room.uid, limit=limit, max_bytes=PAGE_BYTES), "reset"
 
     @staticmethod
-    def _next(page: MessagePage, outcome: Outcome) -> int:
+    def _next(page: MessagePage, outcome: _Outcome) -> int:
         """From which revision on the client must ask again: the head, when there is nothing to ask for."""
         return page.messages[-1].rev if outcome == "partial" else page.head
 

@@ -23,7 +23,7 @@ __all__ = ["ChatNamespace"]
 
 _log = structlog.get_logger("hubbub.connection")
 
-Handle = Callable[[Client, dict[str, Any]], Awaitable[dict[str, Any]]]
+_Handle = Callable[[Client, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class ChatNamespace:
@@ -44,7 +44,7 @@ class ChatNamespace:
         self._node = node
         self._connect = compose(pipeline, self._enter)
         self._event = compose(pipeline, self._handle)
-        self._handlers: dict[str, Handle] = {
+        self._handlers: dict[str, _Handle] = {
             "room:create": chat.rooms.create,
             "room:list": chat.rooms.list_rooms,
             "room:leave": chat.membership.leave,

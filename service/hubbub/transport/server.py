@@ -83,7 +83,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         super().__init__(
             async_mode="aiohttp",
             serializer=Packet,
-            cors_allowed_origins=lambda origin, environ: allow_origin(origin, environ.get("HTTP_HOST", "")),
+            cors_allowed_origins=_origin_check(allow_origin),
             ping_interval=ping_interval_s,
             ping_timeout=ping_timeout_s,
             max_http_buffer_size=max_packet_bytes,
@@ -296,6 +296,15 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         if socket is not None and reason == self.reason.CLIENT_DISCONNECT:
             # A poll that the client left open would be held until a heartbeat is missed, and stock clients wait for it.
             await socket.queue.put(None)
+
+
+def _origin_check(allow_origin: Callable[[str, str], bool]) -> Callable[[str | None, Mapping[str, Any]], bool]:
+    """As engineio asks it: for every request, also where there is no page and so no origin."""
+
+    def is_allowed(origin: str | None, environ: Mapping[str, Any]) -> bool:
+        return origin is None or allow_origin(origin, environ.get("HTTP_HOST", ""))
+
+    return is_allowed
 
 
 def _handshake(environ: Mapping[str, Any]) -> Handshake:
