@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import (
@@ -50,8 +50,6 @@ __all__ = [
     "walks",
     "written",
 ]
-
-T = TypeVar("T")
 
 Op = Insert | Change
 
@@ -137,9 +135,9 @@ async def all_messages(history: History, uid: str, *, limit: int = 500) -> Mappi
         after = page.messages[-1].seq
 
 
-async def eventually(look: Callable[[], Awaitable[T]], expected: T) -> None:
+async def eventually(look: Callable[[], Awaitable[object]], expected: object) -> None:
     """Look until it is as expected; the time limit is for a test that fails."""
-    seen: T | None = None
+    seen: object = None
     try:
         async with asyncio.timeout(20):
             while (seen := await look()) != expected:

@@ -56,8 +56,9 @@ CLAIM: Final = "INSERT INTO changes (place, seq) SELECT value ->> 0, value ->> 1
 def write_batch(connection: sqlite3.Connection, batch: Sequence[Insert | Change]) -> tuple[list[Outcome], set[int]]:
     """Write a batch within the caller's transaction. One outcome per write, and the numbers of the changed rooms."""
     work = _Batch(connection)
-    work.read(batch)
-    outcomes = [work.apply(op) for op in batch]
+    sound = [_is_sound(op) for op in batch]
+    work.read([op for op, is_sound in zip(batch, sound, strict=True) if is_sound])
+    outcomes = [work.apply(op) if is_sound else _unstorable() for op, is_sound in zip(batch, sound, strict=True)]
     work.write()
     return outcomes, work.changed
 
@@ -82,12 +83,11 @@ class _Batch:
 
     def read(self, batch: Sequence[Insert | Change]) -> None:
         """Everything that the batch may touch, before any of it is touched."""
-        sound = [op for op in batch if _is_sound(op)]
-        uids = {_uid(op) for op in sound}
+        uids = {_uid(op) for op in batch}
         for uid, no, head in fetch(self._connection, HEADS, {"uids": json_text([*uids])}):
             self._rooms[uid] = _Room(no, head)
-        self._read_keys([op.message for op in sound if isinstance(op, Insert)])
-        self._read_places([op for op in sound if isinstance(op, Change)])
+        self._read_keys([op.message for op in batch if isinstance(op, Insert)])
+        self._read_places([op for op in batch if isinstance(op, Change)])
 
     def _read_keys(self, messages: Sequence[Message]) -> None:
         keys = {
@@ -118,8 +118,6 @@ class _Batch:
     def apply(self, op: Insert | Change) -> Outcome:
         """Number and apply one write; it sees those before it. Its failure is its own."""
         try:
-            if not _is_sound(op):
-                raise HubbubError("bad_request", "The message has text that cannot be stored.")
             room = self._rooms.get(_uid(op))
             if room is None:
                 raise HubbubError("not_found", "There is no such room.")
@@ -132,7 +130,8 @@ class _Batch:
         first = self._by_key.get(key)
         if first is not None:
             return Written(self._messages[first], 0, duplicate=True)
-        written = self._claim(room, replace(message, seq=room.head + 1))
+        rev = room.head + 1
+        written = self._claim(room, replace(message, seq=rev, rev=rev))
         self._by_key[key] = place_of(room.no, written.message.seq)
         return written
 
@@ -143,27 +142,31 @@ class _Batch:
         then = change.edit(now)
         if then is None:
             return Written(now, 0)
-        return self._claim(room, replace(then, uid=now.uid, seq=now.seq, key=now.key, sender=now.sender))
+        rev = room.head + 1
+        return self._claim(room, replace(then, uid=now.uid, seq=now.seq, rev=rev, key=now.key, sender=now.sender))
 
     def _claim(self, room: _Room, message: Message) -> Written:
-        rev = room.head + 1
-        message = replace(message, rev=rev)
+        """Take a message that has the room's next revision."""
         place = place_of(room.no, message.seq)
         try:
             self._rows[place] = encode_row(room.no, message)
         except (TypeError, UnicodeEncodeError):
-            raise HubbubError("bad_request", "The message has text that cannot be stored.") from None
-        room.head = rev
+            raise _unstorable() from None
+        room.head = message.rev
         self._messages[place] = message
-        self._claims.append((place_of(room.no, rev), message.seq))
+        self._claims.append((place_of(room.no, message.rev), message.seq))
         self.changed.add(room.no)
-        return Written(message, rev)
+        return Written(message, message.rev)
 
     def write(self) -> None:
         if not self._claims:
             return
         self._connection.execute(WRITE, {"rows": f"[{','.join(self._rows.values())}]"})
         self._connection.execute(CLAIM, {"claims": json_text(self._claims)})
+
+
+def _unstorable() -> HubbubError:
+    return HubbubError("bad_request", "The message has text that cannot be stored.")
 
 
 def _uid(op: Insert | Change) -> str:
