@@ -29,14 +29,17 @@ _FILL_RETRY_S: Final = 0.5
 
 
 class ActiveRoom:
-    """A room in memory. `record.head` is kept by the feed; use `head`."""
+    """A room in memory. `record.head` lags behind; `now` has the head as it is delivered. `joining` is how many joins
+    are under way: for them the feed keeps what goes by, even while nobody listens yet.
+    """
 
-    __slots__ = ("_waiters", "feed", "filling", "last_sent", "record")
+    __slots__ = ("_waiters", "feed", "filling", "joining", "last_sent", "record")
 
     def __init__(self, record: Room) -> None:
         self.record = record
         self.feed = Feed(record.head)
         self.filling = False
+        self.joining = 0
         self.last_sent: dict[str, int] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -148,7 +151,8 @@ class Delivery:
         room = self._rooms.by_uid(uid)
         if room is None:
             return
-        if self._channel.size(uid) == 0:
+        is_kept = room.joining > 0 and written.claimed == room.feed.delivered + 1
+        if self._channel.size(uid) == 0 and not is_kept:
             room.feed.advance(written.claimed)
         else:
             self._emit(room, room.feed.offer(written.claimed, message))
@@ -159,7 +163,8 @@ class Delivery:
     def know(self, room: ActiveRoom, head: int) -> None:
         """The store's head was read: a hole below it is filled, unless its revisions are on their way."""
         if self._channel.size(room.uid) == 0:
-            room.feed.advance(head)
+            if head > room.feed.delivered:
+                room.feed.advance(head)
             room.wake()
         else:
             room.feed.know(head)

@@ -48,16 +48,20 @@ class Reading:
         room = await self._house.enter(client, request["room"], Action.JOIN)
         await self._become_member(client, room)
         for _ in range(_JOIN_TRIES):
-            page, outcome, view, members = await self._read_join(client, room, request)
-            self._delivery.know(room, page.head)
+            room.joining += 1
             try:
+                page, outcome, view, members = await self._read_join(client, room, request)
+                self._delivery.know(room, page.head)
                 async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
                     await room.wait_delivered(page.head)
             except TimeoutError:
                 raise HubbubError("unavailable", retry_after=1) from None
+            finally:
+                room.joining -= 1
             # Much may have happened while we waited; what decides is how it stands now.
             if self._house.rooms.by_uid(room.uid) is not room:
                 room = await self._house.enter(client, request["room"], Action.JOIN)
+                await self._become_member(client, room)
                 continue
             self._house.require(client, room, Action.READ)
             backlog = room.feed.backlog(page.head)
