@@ -1,4 +1,4 @@
-import { useCallback, useEffect } from 'preact/hooks'
+import { useCallback, useEffect, useLayoutEffect } from 'preact/hooks'
 import type { Client } from '../sync/client'
 import { hashOfRoom, roomInHash } from '../session/identity'
 import { ConnectionBadge, ConnectionBanner } from './connection'
@@ -17,7 +17,7 @@ export function Chat({ client, onRename }: { client: Client; onRename: () => voi
   useEffect(() => {
     document.title = `${unread > 0 ? `(${unread}) ` : ''}${room === undefined ? 'Hubbub' : `${room.doc.title} · Hubbub`}`
   }, [unread, room?.doc.title])
-  useEffect(() => {
+  useLayoutEffect(() => {
     // Before the first hello the address may name a room that is yet to be opened.
     const hash = hashOfRoom(current)
     if (me !== null && location.hash.slice(1) !== hash)
@@ -41,7 +41,8 @@ export function Chat({ client, onRename }: { client: Client; onRename: () => voi
     <div class="chat" data-pane={room === undefined ? 'rooms' : 'room'}>
       <header class="bar">
         <h1>
-          <img src="/favicon.svg" alt="" width="26" height="26" /> Hubbub
+          <img src="/favicon.svg" alt="" width="26" height="26" />
+          <span>Hubbub</span>
         </h1>
         <ConnectionBadge connection={connection.shown} onRetry={() => client.link.start()} />
         <span class="me">

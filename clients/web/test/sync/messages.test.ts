@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { hasMoreBefore } from '../../src/state/timeline'
+import { withRoom } from '../../src/state/state'
+import { fromNewestPage, hasMoreBefore } from '../../src/state/timeline'
 import { Messages } from '../../src/sync/messages'
 import { Subscriber } from '../../src/sync/subscriber'
+import { messages } from '../support/documents'
 import { bodies, makeContext } from '../support/context'
 
 describe('reading back', () => {
@@ -10,14 +12,27 @@ describe('reading back', () => {
     const { wire, room } = context
     for (let number = 1; number <= 120; number++) wire.post(String(number))
     await new Subscriber(context, () => undefined).join('lobby')
-    const messages = new Messages(context)
+    const reading = new Messages(context)
     expect(bodies(room())).toHaveLength(50)
-    await Promise.all([messages.loadOlder('lobby'), messages.loadOlder('lobby')])
+    await Promise.all([reading.loadOlder('lobby'), reading.loadOlder('lobby')])
     expect(bodies(room())).toHaveLength(100)
-    await messages.loadOlder('lobby')
-    await messages.loadOlder('lobby')
+    await reading.loadOlder('lobby')
+    await reading.loadOlder('lobby')
     expect(bodies(room())).toEqual(wire.bySeq().map((held) => held.body))
     expect(hasMoreBefore(room().timeline)).toBe(false)
     expect(wire.countOf('history:fetch')).toBe(2)
+  })
+
+  it('does not put a page before another run than it was asked for', async () => {
+    const context = makeContext()
+    const { wire, store, room } = context
+    for (let number = 1; number <= 80; number++) wire.post(String(number))
+    await new Subscriber(context, () => undefined).join('lobby')
+    const loading = new Messages(context).loadOlder('lobby')
+    const timeline = fromNewestPage(messages(200, 202))
+    store.update((state) => withRoom(state, 'lobby', (held) => ({ ...held, timeline })))
+    await loading
+    expect(room().timeline).toBe(timeline)
+    expect(room().loadingBefore).toBe(false)
   })
 })

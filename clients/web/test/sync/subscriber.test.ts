@@ -48,6 +48,19 @@ describe('a subscriber', () => {
     expect(room().position?.epoch).toBe('e2')
   })
 
+  it('starts over when pages do not lead on', async () => {
+    const { wire, subscriber, room } = setUp()
+    wire.post('one')
+    await subscriber.join('lobby')
+    subscriber.setApart('lobby')
+    wire.post('two')
+    wire.page = 0
+    await subscriber.join('lobby')
+    expect(wire.countOf('history:sync')).toBe(1)
+    expect(bodies(room())).toEqual(['one', 'two'])
+    expect(room().subscription).toBe('live')
+  })
+
   it('does not apply an answer to a question from before the connection was lost', async () => {
     const { wire, subscriber, room } = setUp()
     wire.post('one')

@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { Room } from '../../state/room'
 import type { Client } from '../../sync/client'
 import type { MessageDoc } from '../../wire/documents'
@@ -28,7 +28,8 @@ export function Composer({ room, client, intent, onIntent, onEditLast }: Props) 
   const field = useRef<HTMLTextAreaElement>(null)
   const editing = intent.kind === 'edit' ? intent.message : null
 
-  useEffect(() => {
+  // Before the next key can arrive, so that nothing typed is overwritten.
+  useLayoutEffect(() => {
     setText(editing?.body ?? drafts.get(id) ?? '')
     const wantsFocus = intent.kind !== 'write' || matchMedia('(hover: hover)').matches
     if (wantsFocus) field.current?.focus()
