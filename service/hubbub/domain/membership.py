@@ -51,8 +51,11 @@ class Membership:
         person = await self._house.person(user)
         self._rooms.check_room_count(await self._house.history.standings_of(user))
         if await self._house.history.invite(room.uid, person, at=self._house.clock()):
-            standing = await self._house.history.standing(room.uid, user)
-            self._house.roster.update(room.uid, user, standing)
+            # Not read from the store: what is read may be older than what the user has done since.
+            online = self._house.roster.user(user)
+            held = online.standings.get(room.uid) if online is not None else None
+            invited = replace(held or Standing(user), role="invited", banned_until=0, knew=False)
+            self._house.roster.update(room.uid, user, invited)
             await self._rooms.announce(user, room)
         return {}
 
