@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tests.support.chat import chat_client
-from tests.support.service import RunningService, start_service
+from tests.support.service import RunningService, running_service, start_service
 
 CALLS = "pwrite64,pwritev,fsync,fdatasync,write,writev,sendto,sendmsg"
 MESSAGES = 20
@@ -65,3 +65,36 @@ class TestDurability:
             event = position(lines, rf"(write|send)[a-z]*\(\d+<(socket|TCP).*42/chat,.*key-{number}-")
             assert finished < ack, f"message {number} was acknowledged before it was on disk"
             assert finished < event, f"message {number} was sent to others before it was on disk"
+
+
+class TestFullDisk:
+    """The disk is full: nothing is acknowledged that was not written, and reading goes on."""
+
+    async def test_sends_are_unavailable_and_what_was_acknowledged_is_there_after_a_restart(
+        self, tmp_path: Path
+    ) -> None:
+        bounded = ["prlimit", "--fsize=1000000"]
+        acknowledged: dict[str, str] = {}
+        service = await start_service(tmp_path, prefix=bounded, limits="off")
+        try:
+            async with chat_client(service.url, service.token(user="alice")) as alice:
+                await alice.ok("room:create", {"kind": "public", "id": "lobby", "title": "Lobby"})
+                for number in range(1000):
+                    request = {"room": "lobby", "key": f"k{number}", "body": "x" * 8000}
+                    ack = await alice.call("message:send", request)
+                    if not ack["ok"]:
+                        break
+                    acknowledged[f"k{number}"] = ack["data"]["message"]["id"]
+                assert ack["error"]["code"] == "unavailable"
+                assert ack["error"]["retryable"]
+                assert ack["error"]["retry_after"] > 0
+                page = await alice.ok("history:fetch", {"room": "lobby", "limit": 1})
+                assert page["messages"][0]["id"] in acknowledged.values()
+            assert "Traceback" not in service.log
+        finally:
+            await service.kill()
+        async with running_service(tmp_path, limits="off") as service:
+            async with chat_client(service.url, service.token(user="alice")) as alice:
+                for key, message_id in acknowledged.items():
+                    data = await alice.ok("message:send", {"room": "lobby", "key": key, "body": "again"})
+                    assert (data["duplicate"], data["message"]["id"]) == (True, message_id)
