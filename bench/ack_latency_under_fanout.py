@@ -18,7 +18,7 @@ import uvloop
 from rich.console import Console
 
 from bench.processes import ROOT, data_directory, filesystem_of, pin_load
-from bench.report import Report, percentile, progress
+from bench.report import Report, load_note, percentile, progress, terminal
 from bench.scrape import Samples, mean_ms, samples, upper_bound_ms
 from bench.senders import Listener, Sender, body_of, listeners, senders
 from bench.servers import HUBBUB, NODE, STOCK, Target, targets
@@ -130,6 +130,7 @@ async def measure_fanout(
                         bar.advance(task)
         report = _report(audience, rounds, duration_s, filesystem_of(directory))
     report.rows = [case.cells() for case in cases]
+    report.notes.append(load_note())
     return report
 
 
@@ -156,7 +157,7 @@ def _report(audience: int, rounds: int, duration_s: float, filesystem: str) -> R
         columns=[
             "server and load",
             "deliveries/s",
-            "core busy %",
+            "busy %",
             "ack p50 ms",
             "ack p99 ms",
             "ack worst ms",
@@ -186,7 +187,7 @@ def fanout(
     save: Path | None,
 ) -> None:
     """Latency of acks in one room while fan-out in another keeps the loop busy."""
-    console = Console()
+    console = terminal()
     pin_load()
     report = uvloop.run(
         measure_fanout(

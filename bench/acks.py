@@ -15,7 +15,7 @@ import uvloop
 from rich.console import Console
 
 from bench.processes import ROOT, data_directory, filesystem_of, pin_load
-from bench.report import Report, percentile, progress, spread
+from bench.report import Report, load_note, percentile, progress, spread, terminal
 from bench.senders import Sender, body_of, senders
 from bench.servers import HUBBUB, NODE, STOCK, Target, targets
 
@@ -157,15 +157,15 @@ def _report(cases: list[Case], connections: int, rounds: int, duration_s: float,
         columns=[
             "server",
             "window",
-            "CPU us per ack",
-            "of stock",
-            "of Node",
-            "acks/s at a full core",
+            "CPU us/ack",
+            "x stock",
+            "x Node",
+            "acks/s, full core",
             "acks/s seen",
-            "core busy %",
+            "busy %",
             "p50 ms",
             "p99 ms",
-            "pushed per ack",
+            "pushed/ack",
         ],
     )
     for case in cases:
@@ -186,9 +186,12 @@ def _report(cases: list[Case], connections: int, rounds: int, duration_s: float,
                 f"{statistics.median(case.pushed):.3f}",
             ]
         )
-    report.notes.append(
-        "Ratios are medians of the ratios of each round, so that what slows the machine slows both sides."
-    )
+    report.notes += [
+        "`x stock` and `x Node` are medians of the ratios of each round to that server with the same window.",
+        "`acks/s, full core` is what the CPU per ack allows; `seen` is what came, with the core busy for `busy %`.",
+        "Latencies are those of a queue that is never empty: senders times window sends are always waiting.",
+        load_note(),
+    ]
     return report
 
 
@@ -210,7 +213,7 @@ def acks(
     connections: int, windows: tuple[int, ...], rounds: int, duration_s: float, data: Path, save: Path | None
 ) -> None:
     """CPU per ack: Hubbub's durable ones, stock python-socketio's and Node's bare ones."""
-    console = Console()
+    console = terminal()
     pin_load()
     report = uvloop.run(
         measure_acks(console, connections=connections, windows=windows, rounds=rounds, duration_s=duration_s, data=data)

@@ -28,7 +28,7 @@ import click
 from rich.console import Console
 
 from bench.processes import LOAD_CORE, ROOT, SERVER_CORE, data_directory, filesystem_of
-from bench.report import Report, progress, spread
+from bench.report import Report, load_note, progress, spread, terminal
 
 __all__ = ["mongo"]
 
@@ -129,6 +129,7 @@ def _report(found: dict[str, list[Figures]], rounds: int, server: str) -> Report
         for figure in ("late_p50_ms", "late_p99_ms"):
             row += [f"{statistics.median(of(driver, figure)):.2f}" for driver in DRIVERS]
         report.rows.append(row)
+    report.notes.append(load_note())
     return report
 
 
@@ -145,7 +146,7 @@ def mongo(rounds: int, scale: float, uri: str | None, data: Path, save: Path | N
         missing.append("secantusdb")
     if missing:
         raise click.ClickException(f"This needs {', '.join(missing)}. How to install them:\n\n{__doc__}")
-    console = Console()
+    console = terminal()
     with contextlib.ExitStack() as stack:
         server = "against a server that was running"
         if uri is None:

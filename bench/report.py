@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["Report", "percentile", "progress", "spread"]
+__all__ = ["Report", "load_note", "percentile", "progress", "spread", "terminal"]
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def show(self, console: Console) -> None:
-        table = Table(title=self.title)
+        table = Table(title=self.title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for number, column in enumerate(self.columns):
             table.add_column(column, justify="left" if number == 0 else "right")
         for row in self.rows:
@@ -57,6 +59,19 @@ def progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
         auto_refresh=False,
+    )
+
+
+def terminal() -> Console:
+    """A console that is wide enough for the tables where the output is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=170)
+
+
+def load_note() -> str:
+    """How busy the machine was, for whoever reads the figures later."""
+    return (
+        f"The load average of the last minute was {os.getloadavg()[0]:.1f} at the end; one to two of it were this run."
     )
 
 

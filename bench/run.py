@@ -7,12 +7,13 @@ from typing import Final
 
 import click
 import uvloop
-from rich.console import Console
 
 from bench.ack_latency_under_fanout import fanout, measure_fanout
 from bench.acks import acks, measure_acks
+from bench.history_pages import main as history
 from bench.mongo_clients import mongo
 from bench.processes import ROOT, pin_load
+from bench.report import terminal
 
 __all__ = ["main"]
 
@@ -32,7 +33,7 @@ def main(context: click.Context) -> None:
 @click.option("--data", type=click.Path(path_type=Path), default=ROOT / "var/bench", help="Where databases go: a disk.")
 def everything(data: Path) -> None:
     """Everything that needs no environment of its own, in a short form."""
-    console = Console()
+    console = terminal()
     pin_load()
     for measure in (
         measure_acks(
@@ -51,8 +52,8 @@ def everything(data: Path) -> None:
         uvloop.run(measure).show(console)
 
 
-for command in (acks, fanout, mongo):
-    main.add_command(command)
+for name, command in (("acks", acks), ("fanout", fanout), ("history", history), ("mongo", mongo)):
+    main.add_command(command, name)
 
 if __name__ == "__main__":
     main()
