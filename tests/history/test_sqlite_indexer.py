@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hubbub.errors import HubbubError
+from hubbub.history.base import Change
 from hubbub.history.sqlite import SqliteHistory
 from hubbub.history.sqlite_index import index_path, remove_index
 from tests.support.history import draft, editing, eventually, new_room, open_sqlite, say
@@ -37,6 +39,14 @@ def indexed(path: Path) -> dict[int, int]:
     return dict(rows)
 
 
+def documents(path: Path) -> int:
+    """How many messages are in the index."""
+    connection = sqlite3.connect(index_path(path))
+    (count,) = connection.execute("SELECT count(*) FROM docs").fetchone()
+    connection.close()
+    return int(count)
+
+
 class TestCatchingUp:
     async def test_rooms_of_more_than_one_slice_are_indexed_whole(self, tmp_path: Path) -> None:
         async with open_sqlite(tmp_path / "hubbub.db") as history:
@@ -52,6 +62,17 @@ class TestCatchingUp:
             await history.commit([draft(room.uid, "a", body="word") for room in rooms])
             await eventually(lambda: found(history, "word"), 60)
         assert await asyncio.to_thread(indexed, path) == dict.fromkeys(range(1, 61), 1)
+
+    async def test_a_deleted_message_leaves_the_index_whatever_is_left_of_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "hubbub.db"
+        async with open_sqlite(path) as history:
+            room = await new_room(history)
+            await say(history, room.uid, "word", "word")
+            await eventually(lambda: found(history, "word"), 2)
+            await history.commit([Change(room.uid, 1, lambda message: replace(message, deleted=True))])
+            assert await found(history, "word") == 1
+            await eventually(lambda: asyncio.to_thread(indexed, path), {1: 3})
+        assert await asyncio.to_thread(documents, path) == 1
 
     async def test_a_deleted_room_leaves_the_index(self, tmp_path: Path) -> None:
         path = tmp_path / "hubbub.db"

@@ -52,6 +52,7 @@ class TestBurying:
         for room in rooms:
             write_batch(connection, [draft(room.uid, str(n)) for n in range(SLICE_ROWS + 1)])
         delete_room(connection, rooms[1].uid)
+        assert connection.execute("SELECT room FROM standings ORDER BY room").fetchall() == [(1,), (3,)]
         slices = 0
         while bury_slice(connection):
             slices += 1

@@ -8,8 +8,8 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -146,15 +146,23 @@ async def eventually(look: Callable[[], Awaitable[object]], expected: object) ->
         assert seen == expected
 
 
-def child(code: str, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """A process of its own that runs this code, with the service to import; `under` is a program to run it under."""
-    return subprocess.Popen(
+@contextmanager
+def child(code: str, *arguments: str | Path, under: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own that runs this code, with the service to import; `under` is a program to run it under.
+
+    It is killed at the end, if it is still there.
+    """
+    with subprocess.Popen(
         [*under, sys.executable, "-c", code, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def walks(connection: sqlite3.Connection, query: str, parameters: Mapping[str, object]) -> list[str]:

@@ -33,7 +33,7 @@ HEADS: Final = f"SELECT json_group_array(json_array(r.no, r.uid, {HEAD})) FROM r
 
 CHANGED: Final = """
     SELECT count(*), max(rev), json_group_array(json_array(place, created_at, scope, body)) FROM (
-        SELECT m.rev, m.place, m.created_at, m.doc ->> '$.body' AS body,
+        SELECT m.rev, m.place, m.created_at, iif(m.deleted, '', m.doc ->> '$.body') AS body,
                'r' || r.no || CASE r.kind WHEN 'public' THEN ' pub' ELSE '' END AS scope
         FROM rooms r CROSS JOIN messages m ON m.room = r.no AND m.rev > :rev
         WHERE r.no = :no ORDER BY m.rev LIMIT :most)"""

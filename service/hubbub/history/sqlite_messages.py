@@ -16,7 +16,7 @@ from hubbub.history.base import Message, MessagePage
 from hubbub.history.sqlite_readers import snapshot
 from hubbub.history.sqlite_rows import HEAD, MASK, MESSAGE, SHIFT, clamp, fetch, fetch_number, message_from
 
-__all__ = ["read_by_key", "read_changes", "read_head", "read_message", "read_page", "read_revisions"]
+__all__ = ["cut", "read_by_key", "read_changes", "read_head", "read_message", "read_page", "read_revisions"]
 
 BY_SEQ: Final = f"""
     SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.place = (r.no << {SHIFT}) + :seq WHERE r.uid = :uid"""
