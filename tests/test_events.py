@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS, chat_event
+from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, chat_event
 
 GOOD: dict[str, list[dict[str, Any]]] = {
     "room:create": [
@@ -128,3 +130,35 @@ class TestServerEvents:
 
     def test_every_event_is_described(self) -> None:
         assert all(event.document and event.meaning.endswith(".") for event in SERVER_EVENTS)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 600),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=70),
+    st.sampled_from(["lobby", "k", "\x00", "a\nb", " ", "\ud800", "👍", "Cafe\u0301", "x" * 20_000]),
+    st.lists(st.text(max_size=3), max_size=3),
+)
+
+
+class TestQuickLoading:
+    """What the short way lets through is what marshmallow makes of it; what it does not, marshmallow decides."""
+
+    @pytest.mark.parametrize("event", CLIENT_EVENTS, ids=lambda event: event.name)
+    @given(data=st.data())
+    def test_both_ways_agree(self, event: ClientEvent, data: st.DataObject) -> None:
+        names = [*event.schema.fields, "unknown"]
+        request = data.draw(st.dictionaries(st.sampled_from(names), VALUES))
+        quick = event.quick(request)
+        if quick is not None:
+            assert quick == event.schema.load(request)
+        else:
+            has_hook = hasattr(event.schema, "fit_together") or event.name in ("room:role",)
+            try:
+                event.schema.load(request)
+            except ValidationError:
+                return
+            assert has_hook, "a request that fits took the long way"

@@ -33,11 +33,10 @@ def check_request(call: Call) -> dict[str, Any]:
     if len(call.data) != 1 or not isinstance(call.data[0], dict):
         raise HubbubError("bad_request", "An event has exactly one argument, an object.")
     try:
-        request: dict[str, Any] = call.spec.schema.load(call.data[0])
+        return call.spec.load(call.data[0])
     except ValidationError as error:
         fields = dict(islice(flatten(_messages(error)).items(), _MOST_FIELDS))
         raise HubbubError("bad_request", fields=fields) from None
-    return request
 
 
 def _messages(error: ValidationError) -> Mapping[Any, Any]:

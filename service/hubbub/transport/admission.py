@@ -22,26 +22,48 @@ __all__ = ["Lane", "Work"]
 Work = Callable[[Incoming], Awaitable[Any]]
 
 
+class _Moment:
+    """Something that happens once. Costs a future only if somebody waits for it."""
+
+    __slots__ = ("_future", "has_come")
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._future: asyncio.Future[None] | None = None
+
+    def come(self) -> None:
+        self.has_come = True
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self) -> None:
+        if not self.has_come:
+            await asyncio.shield(self._awaited())
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Call back when it has come."""
+        self._awaited().add_done_callback(lambda _: callback())
+
+    def _awaited(self) -> asyncio.Future[None]:
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_future()
+        return self._future
+
+
 class _Job:
     """An admitted event: `taken` when it has its place in line, `done` when it is acknowledged."""
 
     __slots__ = ("done", "incoming", "order", "taken")
 
     def __init__(self, name: str, args: tuple[Any, ...], order: Order) -> None:
-        loop = asyncio.get_running_loop()
         self.order = order
-        self.taken: asyncio.Future[None] = loop.create_future()
-        self.done: asyncio.Future[None] = loop.create_future()
-        self.incoming = Incoming(name, args, self.take)
-
-    def take(self) -> None:
-        if not self.taken.done():
-            self.taken.set_result(None)
+        self.taken = _Moment()
+        self.done = _Moment()
+        self.incoming = Incoming(name, args, self.taken.come)
 
     def finish(self) -> None:
-        self.take()
-        if not self.done.done():
-            self.done.set_result(None)
+        self.taken.come()
+        self.done.come()
 
 
 class Lane:
@@ -99,17 +121,17 @@ class Lane:
         try:
             if before is not None:
                 both_pipelined = job.order is Order.PIPELINED and before.order is Order.PIPELINED
-                await (before.taken if both_pipelined else before.done)
+                await (before.taken if both_pipelined else before.done).wait()
             result = await work(job.incoming)
-            if before is not None and not before.done.done():
-                await before.done
+            if before is not None and not before.done.has_come:
+                await before.done.wait()
             # From here to the last after_ack there is no await: nothing can come between the ack and what follows it.
             reply(result)
             for callback in job.incoming.after_ack:
                 callback()
         finally:
-            if before is None or before.done.done():
+            if before is None or before.done.has_come:
                 job.finish()
             else:
                 # It failed before its turn came. Those behind it wait for those before it all the same.
-                before.done.add_done_callback(lambda _: job.finish())
+                before.done.then(job.finish)

@@ -249,7 +249,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
     async def _admit(self, connection: Connection, handler: Handler, id: int | None, data: list[Any]) -> None:
         eio_sid, name = connection.link.id, connection.namespace
-        lane = self._lanes.setdefault(eio_sid, Lane())
+        lane = self._lanes.get(eio_sid)
+        if lane is None:
+            lane = self._lanes[eio_sid] = Lane()
 
         async def work(incoming: Incoming) -> Any:
             return await handler.event(connection, incoming)
