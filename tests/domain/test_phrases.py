@@ -35,7 +35,7 @@ class TestPhrases:
     def test_no_more_than_sixteen_are_looked_at(self) -> None:
         assert phrases_of(" ".join(f"w{n}" for n in range(50))) == [f"w{n}" for n in range(16)]
 
-    @given(st.text(max_size=100))
+    @given(st.text(st.sampled_from('ab1é日½!"*-_ \t\n'), max_size=60))
     def test_every_phrase_stands_in_the_query_and_holds_a_word(self, query: str) -> None:
         for phrase in phrases_of(query):
             assert phrase in query

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -31,6 +32,15 @@ def ack_of(frame: str | None) -> tuple[int, Any]:
     rest = frame.removeprefix("43/chat,")
     number, _, payload = rest.partition("[")
     return int(number), orjson.loads("[" + payload)[0]
+
+
+@contextlib.asynccontextmanager
+async def polling_client(url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
+    """A client that has been through the handshake by polling, and where it posts; it may post twice at once."""
+    async with aiohttp.ClientSession() as session:
+        url = f"{url}/socket.io/?EIO=4&transport=polling"
+        async with session.get(url) as response:
+            yield session, url + "&sid=" + orjson.loads((await response.text())[1:])["sid"]
 
 
 class TestStockClients:
@@ -80,10 +90,7 @@ class TestStockClients:
             await client.open()
 
     async def test_a_poll_that_is_open_ends_when_its_client_closes(self, tiny: Wire) -> None:
-        async with aiohttp.ClientSession() as session:
-            url = f"{tiny.url}/socket.io/?EIO=4&transport=polling"
-            async with session.get(url) as response:
-                url += "&sid=" + orjson.loads((await response.text())[1:])["sid"]
+        async with polling_client(tiny.url) as (session, url):
             async with session.post(url, data="40/chat,"), session.get(url):
                 pass
             poll = asyncio.ensure_future(session.get(url))
@@ -202,6 +209,10 @@ class TestEvents:
             async with asyncio.timeout(TIMEOUT_S):
                 while not lane.is_full:
                     await asyncio.sleep(0)
+            for number in range(20):
+                await other.send(f'42/chat,{number}["free"]')
+                while (frame := await other.receive()) is not None and frame[1] != "3":
+                    pass
             assert len(lane._tasks) == 256
             tiny.handler.release.set()
             acks = [frame for frame in [await client.receive() for _ in range(600)] if frame and frame[1] == "3"]
@@ -282,13 +293,11 @@ class TestBadPeers:
             assert ack_of(await client.receive())[0] == 1
 
     async def test_a_connection_that_does_not_read_is_dropped_before_it_eats_the_memory(self, tiny: Wire) -> None:
-        async with aiohttp.ClientSession() as session:
-            url = f"{tiny.url}/socket.io/?EIO=4&transport=polling"
-            async with session.get(url) as response:
-                sid = orjson.loads((await response.text())[1:])["sid"]
-            async with session.post(f"{url}&sid={sid}", data="40/chat,") as response:
+        async with polling_client(tiny.url) as (session, url):
+            async with session.post(url, data="40/chat,") as response:
                 assert response.status == 200
             (connection,) = tiny.handler.connections
+            sid = connection.link.id
             for _ in range(MAX_QUEUED_PACKETS + 100):
                 connection.emit("news", 1)
             assert tiny.server.eio.sockets[sid].queue.qsize() <= MAX_QUEUED_PACKETS + 2
@@ -304,30 +313,41 @@ class TestVanishing:
             assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
         await tiny.wait_no_links()
 
-    async def test_who_vanishes_during_a_slow_connect_is_cleaned_up(self) -> None:
-        async with wire(ping_interval_s=0.05, ping_timeout_s=0.05) as tiny:
-            async with raw_client(tiny.url) as client:
-                await client.send('40/chat,{"hold":true}')
-                await tiny.handler.wait_for("connect")
-                client.vanish()
+    async def test_who_vanishes_during_a_slow_connect_is_cleaned_up(self, tiny: Wire) -> None:
+        async with polling_client(tiny.url) as (session, url):
+            connecting = asyncio.ensure_future(session.post(url, data='40/chat,{"hold":true}'))
+            await tiny.handler.wait_for("connect")
+            async with session.post(url, data="1"):
+                pass
             await tiny.wait_no_links()
             assert tiny.handler.of("disconnected") == []
             tiny.handler.release.set()
             assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
             assert not tiny.handler.connections[0].is_open
-            await tiny.wait_no_links()
+            (await connecting).close()
+        await tiny.wait_no_links()
 
-    async def test_who_vanishes_during_a_connect_that_is_refused_leaves_nothing(self) -> None:
-        async with wire(ping_interval_s=0.05, ping_timeout_s=0.05) as tiny:
-            async with raw_client(tiny.url) as client:
-                await client.send('40/chat,{"hold":true,"refuse":"banned"}')
-                await tiny.handler.wait_for("connect")
-                client.vanish()
+    async def test_who_vanishes_during_a_connect_that_is_refused_leaves_nothing(self, tiny: Wire) -> None:
+        async with polling_client(tiny.url) as (session, url):
+            connecting = asyncio.ensure_future(session.post(url, data='40/chat,{"hold":true,"refuse":"banned"}'))
+            await tiny.handler.wait_for("connect")
+            async with session.post(url, data="1"):
+                pass
             await tiny.wait_no_links()
             tiny.handler.release.set()
-            await tiny.close()
-            assert tiny.handler.of("disconnected") == []
-            assert dict(tiny.server.links) == {}
+            (await connecting).close()
+        assert tiny.handler.of("disconnected") == []
+        assert dict(tiny.server.links) == {}
+
+    async def test_an_event_that_overtakes_its_connect_is_not_handled(self, tiny: Wire) -> None:
+        async with polling_client(tiny.url) as (session, url):
+            connecting = asyncio.ensure_future(session.post(url, data='40/chat,{"hold":true}'))
+            await tiny.handler.wait_for("connect")
+            async with session.post(url, data='42/chat,1["echo"]'):
+                pass
+            tiny.handler.release.set()
+            (await connecting).close()
+        assert tiny.handler.of("event") == []
 
     async def test_an_event_outlives_its_connection(self, tiny: Wire) -> None:
         async with raw_client(tiny.url) as client:
