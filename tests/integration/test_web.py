@@ -9,32 +9,41 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, expect
 
 from hubbub.http.static import WEB_ROOT
 from tests.support.browser import Tab, open_tab, running_browser
 from tests.support.chat import chat_client
 from tests.support.service import RunningService, running_service, start_service
 
-pytestmark = pytest.mark.browser
+# One browser for the file, so one loop; each test has a service and a browser context of its own.
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 PHONE: Final = {"width": 390, "height": 780}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_browser() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def service(tmp_path: Path) -> AsyncIterator[RunningService]:
     assert (WEB_ROOT / "index.html").is_file(), "The page is not built: run `make web`."
     async with running_service(tmp_path) as running:
         yield running
 
 
-@pytest.fixture
-async def context() -> AsyncIterator[BrowserContext]:
-    async with running_browser() as browser:
-        yield await browser.new_context()
+@pytest_asyncio.fixture(loop_scope="module")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    made = await browser.new_context()
+    yield made
+    await made.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def alice(context: BrowserContext, service: RunningService) -> AsyncIterator[Tab]:
     """Alice, in a room that she has made."""
     async with content_tab(context) as tab:
@@ -43,7 +52,7 @@ async def alice(context: BrowserContext, service: RunningService) -> AsyncIterat
         yield tab
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def bob(context: BrowserContext, service: RunningService, alice: Tab) -> AsyncIterator[Tab]:
     """Bob, in another tab, in Alice's room."""
     async with content_tab(context) as tab:
@@ -126,17 +135,18 @@ class TestChanges:
         await alice.page.get_by_role("textbox", name="Edit your message").press("Enter")
         await bob.wait_bodies("first (edited)", "second")
         await bob.act("first", "React")
-        await bob.page.get_by_role("button", name="👍").click()
+        await bob.press("👍")
         await expect(alice.message("first").get_by_role("button", name="👍 1")).to_be_visible()
-        await alice.message("first").get_by_role("button", name="👍 1").click()
+        await alice.press("👍 1", within=alice.message("first"))
         await expect(bob.message("first").get_by_role("button", name="👍 2")).to_be_visible()
         await alice.act("second", "Delete")
-        await alice.message("second").get_by_role("button", name="Really delete?").click()
+        await alice.press("Really delete?", within=alice.message("second"))
         await bob.wait_bodies("first (edited)", "This message was deleted.")
 
     async def test_only_ones_own_messages_can_be_edited(self, alice: Tab, bob: Tab) -> None:
         """Bob is no moderator, so he cannot delete what Alice wrote either."""
         await alice.say("mine")
+        await bob.page.bring_to_front()
         await bob.message("mine").hover()
         await expect(bob.message("mine").get_by_role("button", name="Reply")).to_be_visible()
         for action in ("Edit", "Delete"):
@@ -183,7 +193,7 @@ class TestHistory:
                     await tab.log.hover()
                     await tab.page.mouse.wheel(0, -2_000)
             assert await tab.bodies() == bodies
-            await tab.page.get_by_role("button", name="To the newest").click()
+            await tab.press("To the newest")
             await expect(tab.message("line 169.")).to_be_in_viewport()
 
     async def test_a_room_out_of_sight_counts_what_is_unread(self, alice: Tab, bob: Tab) -> None:
@@ -307,7 +317,7 @@ class TestDevices:
             await expect(tab.page.get_by_role("navigation")).to_be_hidden()
             width = await tab.page.evaluate("document.documentElement.scrollWidth")
             assert width <= PHONE["width"]
-            await tab.page.get_by_role("button", name="All rooms").click()
+            await tab.press("All rooms")
             await expect(tab.page.get_by_role("navigation")).to_be_visible()
             await expect(tab.log).to_have_count(0)
             await tab.page.go_back()

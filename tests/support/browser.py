@@ -51,23 +51,23 @@ class Tab:
         """Open the page, choose a name, and wait until the page is online."""
         await self.page.goto(url)
         await self.page.get_by_label("Your name").fill(name)
-        await self.page.get_by_role("button", name="Come in").click()
+        await self.press("Come in")
         await self.wait_state("Online")
 
     async def make_room(self, title: str) -> None:
-        await self.page.get_by_role("button", name="New room").click()
+        await self.press("New room")
         await self.page.get_by_label("Name of the room").fill(title)
-        await self.page.get_by_role("button", name="Make the room").click()
+        await self.press("Make the room")
         await self.wait_joined(title)
 
     async def join_room(self, title: str) -> None:
         """Find a room that is not one's own, and join it."""
         await self.page.get_by_label("Find a room").fill(title)
-        await self.page.get_by_role("button", name=f"Join {title}").click()
+        await self.press(f"Join {title}")
         await self.wait_joined(title)
 
     async def open_room(self, title: str) -> None:
-        await self.page.get_by_role("navigation").get_by_role("button", name=title).click()
+        await self.press(title, within=self.page.get_by_role("navigation"))
         await self.wait_joined(title)
 
     async def say(self, text: str) -> None:
@@ -77,8 +77,16 @@ class Tab:
     async def act(self, body: str, action: str) -> None:
         """Press one of the buttons that a message shows under the pointer."""
         message = self.message(body)
+        await self.page.bring_to_front()
         await message.hover()
         await message.get_by_role("button", name=action, exact=True).click()
+
+    async def press(self, name: str, *, within: Locator | None = None) -> None:
+        """Press a button. The tab comes to the front first: behind another it is drawn about once in a second, and
+        pointing waits for the drawing.
+        """
+        await self.page.bring_to_front()
+        await (within or self.page).get_by_role("button", name=name).click()
 
     # -- what a person sees ------------------------------------------------------------------------------------------
 

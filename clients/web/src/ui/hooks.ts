@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks'
 import type { Store } from '../state/store'
 
 /** What a store holds now; the component is drawn again when it was replaced. */
@@ -21,5 +21,5 @@ export function useWindowEvent(name: keyof WindowEventMap, listener: (event: Eve
 
 /** Put the focus on an element that has just appeared because the user asked for it. */
 export function useFocusWhenShown(element: { readonly current: HTMLElement | null }): void {
-  useEffect(() => element.current?.focus(), [element])
+  useLayoutEffect(() => element.current?.focus(), [element])
 }

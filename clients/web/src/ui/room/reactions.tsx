@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { MessageDoc, ReactionDoc } from '../../wire/documents'
 import type { MessageHandlers } from './message'
 
@@ -30,7 +30,7 @@ export function Reactions(props: { message: MessageDoc; me: string; handlers: Me
 
 export function EmojiPicker({ onPick, onClose }: { onPick: (emoji: string) => void; onClose: () => void }) {
   const first = useRef<HTMLButtonElement>(null)
-  useEffect(() => first.current?.focus(), [])
+  useLayoutEffect(() => first.current?.focus(), [])
   return (
     <div
       class="emoji-picker"
