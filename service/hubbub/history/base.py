@@ -224,9 +224,9 @@ class SearchPage:
 class History(Protocol):
     """What keeps rooms, standings and messages.
 
-    Every method may raise `HubbubError("unavailable")`, and `internal` for a fault of the adapter's own, which is logged.
-    Text that is not Unicode (a lone surrogate) is `bad_request`. `head`, `page` and `changes` raise `not_found` if there
-    is no such room. Nothing else is raised, unless a method says so.
+    Every method may raise `HubbubError("unavailable")`, and `internal` for a fault of the adapter itself, which is
+    logged. Text that is not Unicode (a lone surrogate) is `bad_request`. `head`, `page` and `changes` raise `not_found`
+    if there is no such room. Nothing else is raised, unless a method says so.
     """
 
     # -- life --------------------------------------------------------------------------------------------------------
