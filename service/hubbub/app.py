@@ -76,14 +76,14 @@ class Service:
         self._stack = contextlib.AsyncExitStack()
         self.history: History = SqliteHistory(settings.store_path)
         self.tokens = TokenVerifier(settings)
-        self.sessions = Sessions(self.tokens, clock=clock, leeway_s=0, expiring_s=settings.token_expiring_s)
+        self.sessions = Sessions(self.tokens, clock=clock, expiring_s=settings.token_expiring_s)
         self.wire = Server(
             ping_interval_s=settings.ping_interval_s,
             ping_timeout_s=settings.ping_timeout_s,
             max_packet_bytes=settings.max_packet_bytes,
             allow_origin=_origin_rule(settings),
         )
-        self.fanout = Fanout(CHAT)
+        self.fanout = Fanout(CHAT, on_sent=self.metrics.deliveries.inc)
         self.writer = Writer(
             self.history,
             max_queued=settings.max_queued,

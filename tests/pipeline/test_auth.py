@@ -69,7 +69,7 @@ class Verifier:
 class Door:
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.sessions = Sessions(Verifier(), clock=self.clock, leeway_s=0, expiring_s=0)
+        self.sessions = Sessions(Verifier(), clock=self.clock, expiring_s=0)
         self.auth = Authenticate(self.sessions, query_tokens=False)
         self.passed: list[Call] = []
 

@@ -127,3 +127,15 @@ class TestCosts:
         groups.looks = 0
         fanout.forget(leaver)
         assert groups.looks == 3
+
+
+class TestCounting:
+    def test_how_many_got_an_event_is_told(self) -> None:
+        sent: list[int] = []
+        fanout = Fanout("/chat", on_sent=sent.append)
+        recipients = [RecordingOutlet() for _ in range(3)]
+        for recipient in recipients:
+            fanout.subscribe(recipient, "tea")
+        fanout.publish("tea", "message", {}, skip=recipients[0])
+        fanout.publish("nowhere", "message", {})
+        assert sent == [2]

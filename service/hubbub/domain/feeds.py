@@ -44,7 +44,8 @@ class Feed:
         self._head = max(self._head, rev)
         if rev == self.delivered + 1 and not self._early:
             return self._deliver([(rev, message)])
-        if rev > self.delivered and (len(self._early) < self._hold or rev in self._early):
+        is_next = rev == self.delivered + 1
+        if rev > self.delivered and (is_next or len(self._early) < self._hold or rev in self._early):
             self._early[rev] = message
         return self._deliver(self._ready())
 

@@ -50,7 +50,8 @@ def session_of(connection: Connection) -> Session:
 
 
 class Sessions:
-    """Opens, refreshes and ends sessions. `clock` is in milliseconds; `leeway_s` is what the verifier grants too.
+    """Opens, refreshes and ends sessions. `clock` is in milliseconds. What leeway an issuer's clock is given is in the
+    identity's `expires_at` already.
 
     `renewed` is told of a session whose identity was replaced.
     """
@@ -60,12 +61,10 @@ class Sessions:
         verifier: _Verifier,
         *,
         clock: Callable[[], int],
-        leeway_s: float,
         expiring_s: float,
     ) -> None:
         self._verifier = verifier
         self._clock = clock
-        self._leeway_ms = round(leeway_s * 1000)
         self._expiring_ms = round(expiring_s * 1000)
         self.renewed: Callable[[Session], None] = lambda session: None
 
@@ -94,7 +93,7 @@ class Sessions:
 
     def check(self, session: Session) -> None:
         """Raise `token_expired` if the session's time is over, even if its timer was late."""
-        if self._clock() >= session.identity.expires_at + self._leeway_ms:
+        if self._clock() >= session.identity.expires_at:
             raise HubbubError("token_expired")
 
     def close(self, link: Link) -> None:
@@ -121,7 +120,7 @@ class Sessions:
         if session.timer is not None:
             session.timer.cancel()
         now = self._clock()
-        due = session.identity.expires_at + self._leeway_ms
+        due = session.identity.expires_at
         if self._expiring_ms and not session.told:
             due = min(due, max(session.identity.expires_at - self._expiring_ms, now + _TELL_AGAIN_MS))
         delay_s = min(max(due - now, 0) / 1000, _LONGEST_TIMER_S)
@@ -134,7 +133,7 @@ class Sessions:
             return
         now = self._clock()
         expires_at = session.identity.expires_at
-        if now >= expires_at + self._leeway_ms:
+        if now >= expires_at:
             self._expire(session)
             return
         if self._expiring_ms and not session.told and now >= expires_at - self._expiring_ms:

@@ -15,9 +15,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
+
 from hubbub.transport.base import Incoming, Order
 
 __all__ = ["Lane", "Work"]
+
+_log = structlog.get_logger("hubbub.transport")
 
 Work = Callable[[Incoming], Awaitable[Any]]
 
@@ -111,6 +115,8 @@ class Lane:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("lane.failed", kind=type(error).__name__, exc_info=error)
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None

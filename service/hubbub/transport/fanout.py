@@ -6,7 +6,7 @@ end costs what it was in, not what the server holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from engineio import packet as eio_packet
@@ -21,10 +21,11 @@ class _Recipient(Protocol):
 
 
 class Fanout:
-    """The groups of one namespace."""
+    """The groups of one namespace. `on_sent` is told how many recipients each event had, for the metrics."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, *, on_sent: Callable[[int], None] | None = None) -> None:
         self._namespace = namespace
+        self._on_sent = on_sent
         self._groups: dict[str, dict[_Recipient, None]] = {}
         self._of: dict[_Recipient, set[str]] = {}
 
@@ -71,4 +72,6 @@ class Fanout:
                     packet = event_packet(self._namespace, event, data)
                 recipient.send(packet)
                 count += 1
+        if count and self._on_sent is not None:
+            self._on_sent(count)
         return count
