@@ -275,12 +275,14 @@ class TestConnection:
         self, context: BrowserContext, service: RunningService
     ) -> None:
         """Trying again would not help, so the page does not."""
-        async with content_tab(context) as tab:
-            await tab.page.goto(f"{service.url}/#token={service.token(user='dev', ttl_s=-3600)}")
-            await expect(tab.page.get_by_text("has ended")).to_be_visible()
-            await tab.page.get_by_label("Your name").fill("Devi")
-            await tab.page.get_by_label("Your name").press("Enter")
-            await tab.wait_state("Online")
+        tab = await open_tab(context)
+        await tab.page.goto(f"{service.url}/#token={service.token(user='dev', ttl_s=-3600)}")
+        await expect(tab.page.get_by_text("has ended")).to_be_visible()
+        await tab.page.get_by_label("Your name").fill("Devi")
+        await tab.page.get_by_label("Your name").press("Enter")
+        await tab.wait_state("Online")
+        # The stock client hangs up while its next poll is on the way. Whichever arrives first, the poll finds no session.
+        assert [complaint for complaint in tab.complaints if "status of 400" not in complaint] == []
 
 
 class TestDevices:
