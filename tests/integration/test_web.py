@@ -281,7 +281,7 @@ class TestConnection:
         await tab.page.get_by_label("Your name").fill("Devi")
         await tab.page.get_by_label("Your name").press("Enter")
         await tab.wait_state("Online")
-        # The stock client hangs up while its next poll is on the way. Whichever arrives first, the poll finds no session.
+        # The stock client hangs up while its next poll is on the way, so the poll may find no session any more.
         assert [complaint for complaint in tab.complaints if "status of 400" not in complaint] == []
 
 
