@@ -102,8 +102,14 @@ class ChatClient:
         return self.of(name)
 
     async def close(self) -> None:
-        await self.sio.disconnect()
-        await self.sio.shutdown()
+        try:
+            await self.sio.disconnect()
+            await self.sio.shutdown()
+        finally:
+            # A connect that failed half-way leaves the library's HTTP session open.
+            http = self.sio.eio.http
+            if http is not None and not http.closed:
+                await http.close()
 
     async def _on_event(self, name: str, document: Any = None) -> None:
         async with self._news:
