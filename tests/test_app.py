@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import socketio
 
 from tests.support.chat import chat_client
-from tests.support.service import running_service
+from tests.support.service import running_service, start_service
 
 
 async def serve(*arguments: str, **environ: str) -> tuple[int, str]:
@@ -97,6 +100,46 @@ class TestRunning:
                 service.process.send_signal(signal.SIGINT)
                 service.process.send_signal(signal.SIGINT)
                 assert await asyncio.wait_for(service.process.wait(), 10) in (0, 1)
+
+    @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
+    async def test_stock_python_clients_come_back_after_a_shutdown(self, tmp_path: Path, transports: list[str]) -> None:
+        service = await start_service(tmp_path)
+        try:
+            client = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.2)
+            connected = asyncio.Queue[None]()
+            told: list[dict[str, Any]] = []
+            client.on("connect", lambda: connected.put_nowait(None), namespace="/chat")
+            client.on("closing", told.append, namespace="/chat")
+            token = service.token(user="alice")
+            await client.connect(service.url, auth={"token": token}, namespaces=["/chat"], transports=transports)
+            await asyncio.wait_for(connected.get(), 10)
+            port = service.port
+            assert await service.stop() == 0
+            service = await start_service(tmp_path, port=port)
+            await asyncio.wait_for(connected.get(), 20)
+            assert [each["code"] for each in told] in (["draining"], [])
+            if transports == ["websocket"]:
+                assert told
+            await service.kill()
+            await client.shutdown()
+            if client.eio.http is not None and not client.eio.http.closed:
+                await client.eio.http.close()
+        finally:
+            await service.kill()
+
+    async def test_every_line_of_the_log_is_json_and_knows_the_address(self, tmp_path: Path) -> None:
+        async with running_service(tmp_path) as service:
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"{service.url}/socket.io/?EIO=3&transport=polling") as response:
+                    assert response.status == 400
+            async with chat_client(service.url, service.token(user="alice"), transports=["polling"]):
+                await service.stop()
+            lines = [
+                json.loads(line) for line in service.log.splitlines() if not line.startswith(("Hubbub ", "Stopping"))
+            ]
+        assert any(line["event"] == "library" for line in lines)
+        (opened,) = [line for line in lines if line["event"] == "connection.opened"]
+        assert opened["address"] == "127.0.0.1"
 
     async def test_metrics_count_events_by_outcome(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as service:

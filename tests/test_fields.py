@@ -134,3 +134,16 @@ class TestFlags:
     @pytest.mark.parametrize("value", [0, 1, "true", "on", None, []])
     def test_what_merely_looks_like_one_is_refused(self, value: object) -> None:
         assert refusal(Flag(), value) is not None
+
+
+class TestVisible:
+    @pytest.mark.parametrize(
+        "text", ["", " ", "\u200b", "\u3164", "\u2800", "\ufeff", "\ufe0f", "\U000e0041", "\u0301"]
+    )
+    def test_what_shows_nothing_is_empty(self, text: str) -> None:
+        with pytest.raises(ValidationError, match="empty"):
+            Text(blank=False).check(text)
+
+    @pytest.mark.parametrize("text", [".", "é", "👍", "1\ufe0f\u20e3", "🇩🇪", "\u200bx", "日本"])
+    def test_what_shows_something_is_text(self, text: str) -> None:
+        assert Text(blank=False).check(text)

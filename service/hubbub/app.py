@@ -240,6 +240,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def _limits(settings: Settings) -> Limits:
     return Limits(
         body=settings.max_body,
+        packet_bytes=settings.max_packet_bytes,
         rooms_per_user=settings.rooms_per_user,
         capacity=settings.room_capacity,
         capacity_max=settings.room_capacity_max,

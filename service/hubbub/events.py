@@ -287,9 +287,13 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent("activity", "{room, seq, mention}", "A member's room that is not joined here has news. Coalesced."),
     ServerEvent("typing", "{room, user, on}", "Somebody types. Volatile."),
     ServerEvent("read", "{room, user, seq}", "Somebody has read up to seq. Volatile."),
-    ServerEvent("notice", "{level, text}", "Word from the operators."),
-    ServerEvent("gap", "{room, head}", "The room is suspended on this connection until it is joined again."),
-    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away."),
+    ServerEvent("notice", "{level, text}", "Word from the operators. Not sent by this version."),
+    ServerEvent(
+        "gap",
+        "{room, head}",
+        "The room is suspended on this connection until it is joined again. Not sent by this version.",
+    ),
+    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away. Not sent by this version."),
     ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
     ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
 )

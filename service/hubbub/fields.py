@@ -19,6 +19,7 @@ MAX_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader carries exactly (RFC 8259, section 6)."""
 
 _GRAPHEME = regex.compile(r"\X")
+_VISIBLE = regex.compile(r"[^\p{Z}\p{C}\p{M}\p{Default_Ignorable_Code_Point}\u2800]")
 _CONTROL = regex.compile(r"[\x00-\x1f\x7f]")
 
 T = TypeVar("T")
@@ -38,8 +39,8 @@ class Checked(fields.Field[T]):
 class Text(Checked[str]):
     """A string in NFC, counted in code points; without NUL and lone surrogates.
 
-    `single_line` refuses control characters as well (tab and newline among them); `blank=False` refuses text of white
-    space alone.
+    `single_line` refuses control characters as well (tab and newline among them); `blank=False` refuses text in
+    which there is nothing to see.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Text(Checked[str]):
             raise ValidationError("Holds a NUL or a lone surrogate.")
         if self.single_line and _CONTROL.search(text) is not None:
             raise ValidationError("Holds a control character.")
-        if len(text) < self.shortest or (not self.blank and not text.strip()):
+        if len(text) < self.shortest or (not self.blank and _VISIBLE.search(text) is None):
             raise ValidationError("Is empty.")
         if self.longest is not None and len(text) > self.longest:
             raise ValidationError(f"Longer than {self.longest} characters.")

@@ -66,4 +66,15 @@ def configure_logging(*, level: str, json: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_ToStructlog()], force=True)
+
+
+class _ToStructlog(logging.Handler):
+    """Lets the lines of libraries, which use the standard library's logging, look like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            log = structlog.get_logger(record.name)
+            log.log(record.levelno, "library", logger=record.name, text=record.getMessage(), exc_info=record.exc_info)
+        except Exception:
+            self.handleError(record)

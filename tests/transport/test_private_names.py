@@ -33,6 +33,7 @@ OVERRIDDEN = {
     "_handle_event": "(self, eio_sid, namespace, id, data)",
     "_handle_eio_message": "(self, eio_sid, data)",
     "_handle_eio_disconnect": "(self, eio_sid, reason)",
+    "_handle_eio_connect": "(self, eio_sid, environ)",
 }
 
 

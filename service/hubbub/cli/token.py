@@ -35,7 +35,9 @@ def parse_duration(text: str) -> int:
 @click.command()
 @click.option("--user", help="The user's id; a guest may go without, and gets one.")
 @click.option("--name", help="The name that others see; by default the id.")
-@click.option("--role", "roles", multiple=True, help="A role: admin, moderator or bot. May be repeated.")
+@click.option(
+    "--role", "roles", type=click.Choice(["admin", "moderator", "bot"]), multiple=True, help="May be repeated."
+)
 @click.option(
     "--room", "rooms", multiple=True, metavar="PATTERN", help="Only these rooms, with * and ?. May be repeated."
 )

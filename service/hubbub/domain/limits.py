@@ -12,13 +12,15 @@ PAGE_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Counts unless the name says otherwise; `body` in code points.
+    """Counts unless the name says otherwise; `body` in code points. A frame of more than `packet_bytes` is refused
+    unread.
 
     `reactions` is how many different emoji a message takes, `reactors` how many users each; both keep a message's
     document, which is written anew at each reaction, small.
     """
 
     body: int = 8192
+    packet_bytes: int = 131_072
     page: int = 500
     page_default: int = 50
     rooms_per_user: int = 1000

@@ -192,6 +192,8 @@ class RoomService:
         room = self._house.rooms.put(await self._house.history.create_room(record, members))
         for standing, _ in members:
             self._house.roster.update(room.uid, standing.user, standing)
-        for other in others:
-            await self.announce(other, room)
+        # The creator of a direct room may be looking at another device; of other rooms the ack is enough.
+        told = [person.id, *others] if record.kind == "direct" else others
+        for user in told:
+            await self.announce(user, room)
         return room

@@ -9,6 +9,7 @@ private to the pinned versions; `tests/transport/test_private_names.py` fails lo
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -31,6 +32,9 @@ MAX_QUEUED_PACKETS: Final = 4096
 """A connection that lets more packets than this pile up is dropped, so that it cannot eat the memory of the others."""
 
 _log = structlog.get_logger("hubbub.transport")
+
+_library_log = logging.getLogger("hubbub.transport.library")
+"""Given to the libraries beneath, which would otherwise write to standard error past our format."""
 
 
 class _Connection:
@@ -83,6 +87,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         super().__init__(
             async_mode="aiohttp",
             serializer=Packet,
+            logger=_library_log,
+            engineio_logger=_library_log,
             cors_allowed_origins=_origin_check(allow_origin),
             ping_interval=ping_interval_s,
             ping_timeout=ping_timeout_s,
@@ -120,7 +126,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
     @property
     def links(self) -> Mapping[str, Link]:
-        """The Engine.IO connections that asked for a mounted namespace, by id."""
+        """The Engine.IO connections, by id."""
         return self._links
 
     def refuse_newcomers(self) -> None:
@@ -164,7 +170,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             self.spawn(self._drop(socket))
 
     async def _drop(self, socket: Any) -> None:
-        await socket.close(wait=False, reason=self.reason.SERVER_DISCONNECT)
+        # Without an Engine.IO CLOSE packet: stock Python clients take one for a farewell and stay away, whereas a
+        # transport that closes, or a poll that finds no session, brings every stock client back.
+        await socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
         # The writer of a WebSocket ends, and closes the socket, when it finds this marker behind what was queued.
         await socket.queue.put(None)
 
@@ -180,7 +188,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
                 error = HubbubError("not_found", "There is no such namespace.")
                 self._refuse(eio_sid, name, error)
             return
-        link = self._link(eio_sid)
+        link = self._links[eio_sid]
         if name in link.connections:
             return  # A second CONNECT for a namespace that is connected changes nothing.
         if not self._accepting:
@@ -203,11 +211,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         if greet is not None:
             greet()
 
-    def _link(self, eio_sid: str) -> Link:
-        link = self._links.get(eio_sid)
-        if link is None:
-            link = self._links[eio_sid] = Link(eio_sid, _handshake(self.environ[eio_sid]))
-        return link
+    async def _handle_eio_connect(self, eio_sid: str, environ: Mapping[str, Any]) -> None:
+        await super()._handle_eio_connect(eio_sid, environ)
+        # Now, while its request is alive: a poll that is answered knows its peer's address no more.
+        self._links[eio_sid] = Link(eio_sid, _handshake(environ))
 
     def _refuse(self, eio_sid: str, namespace: str, error: HubbubError) -> None:
         document = {"message": error.code, "data": error.document()}
