@@ -86,7 +86,7 @@ class RoomList(_Request):
     query = Text(longest=100, single_line=True)
     mine = Flag()
     limit = Whole(least=1, most=_MAX_PAGE)
-    cursor = Text(longest=512, allow_none=True)
+    cursor = Text(longest=1024, allow_none=True)
 
 
 class RoomJoin(_Request):
@@ -132,7 +132,7 @@ class RoomRole(RoomUser):
 
 class RoomMembers(_Request):
     room = Identifier()
-    cursor = Text(longest=512, allow_none=True)
+    cursor = Text(longest=1024, allow_none=True)
     limit = Whole(least=1, most=_MAX_PAGE)
 
 
@@ -187,7 +187,7 @@ class HistorySearch(_Request):
     query = Text(required=True, longest=200, blank=False, single_line=True)
     room = Identifier(required=False)
     limit = Whole(least=1, most=_MAX_PAGE)
-    cursor = Text(longest=512, allow_none=True)
+    cursor = Text(longest=1024, allow_none=True)
 
 
 class Typing(_Request):

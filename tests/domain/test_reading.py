@@ -138,11 +138,10 @@ class TestJoining:
         held = house.store.hold("page")
         joining = asyncio.ensure_future(house.join(bob, limit=500))
         await held.wait()
-        for _ in range(100):
-            await house.send(ada)
+        await asyncio.gather(*(house.send(ada) for _ in range(1100)))
         house.store.let_go("page")
         answer = await joining
-        assert answer["head"] == 100
+        assert answer["head"] == 1100
         check_events(answer, bob)
 
     async def test_who_is_banned_while_the_page_is_read_is_not_let_in(self, house: ChatHouse) -> None:
@@ -156,6 +155,42 @@ class TestJoining:
         assert await refusal_of(joining) == "banned"
         assert house.fanout.size(house.uid()) == 0
         assert bob.joined == set()
+
+    async def test_who_left_while_the_page_is_read_is_not_subscribed_behind_it(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        held = house.store.hold("page")
+        joining = asyncio.ensure_future(house.join(bob))
+        await held.wait()
+        await house.chat.membership.kick(ada, {"room": "tea", "user": "bob"})
+        held.release()
+        assert await refusal_of(joining) == "conflict"
+        assert house.fanout.size(house.uid()) == 0
+
+    async def test_joining_again_repeats_nothing(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        await house.join(bob)
+        await house.send(ada)
+        held = house.store.hold("page")
+        joining = asyncio.ensure_future(house.join(bob))
+        await held.wait()
+        for _ in range(3):
+            await house.send(ada)
+        held.release()
+        answer = await joining
+        await house.send(ada)
+        revs = [message["rev"] for message in outlet_of(bob).of("message")]
+        assert revs == [1, *range(answer["head"] + 1, 6)]
+
+    async def test_nothing_is_kept_when_nobody_joins(self, house: ChatHouse) -> None:
+        ada = await house.enter("ada")
+        await house.room(ada)
+        await house.join(ada)
+        await house.send(ada)
+        room = house.chat.house.rooms.by_uid(house.uid())
+        assert room is not None
+        assert room.feed.backlog(0) is None
 
     async def test_who_vanished_meanwhile_is_not_subscribed(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")
@@ -260,6 +295,16 @@ class TestHistory:
 
 
 class TestReadMarks:
+    async def test_a_token_that_does_not_reach_the_room_hears_nothing(self, house: ChatHouse) -> None:
+        ada = await house.enter("ada")
+        await house.room(ada)
+        await house.join(ada)
+        limited = await house.enter("ada", rooms=["other*"])
+        await house.send(ada)
+        await house.chat.reading.mark(ada, {"room": "tea", "seq": 1})
+        await house.chat.rooms.delete(ada, {"room": "tea"})
+        assert outlet_of(limited).of("read") == outlet_of(limited).of("room:removed") == []
+
     async def test_a_mark_counts_what_is_left_and_is_told(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")
         await house.room(ada)

@@ -93,10 +93,22 @@ class TestCreating:
     async def test_counts_and_capacities_are_bounded(self, small: ChatHouse) -> None:
         ada = await small.enter("ada")
         assert await refusal_of(small.room(ada, capacity=6)) == "too_large"
-        assert await refusal_of(small.room(ada, members=["a", "b", "c"])) == "room_full"
         await small.room(ada, "one")
         await small.room(ada, "two", members=["bob"])
         assert await refusal_of(small.room(ada, "three")) == "forbidden"
+
+    async def test_others_are_not_made_members_of_too_many_rooms(self, small: ChatHouse) -> None:
+        for user in ("one", "two"):
+            await small.room(await small.enter(user), f"of-{user}", kind="private", members=["vic"])
+        eve = await small.enter("eve")
+        for options in ({"kind": "private", "members": ["vic"]}, {"kind": "direct", "members": ["vic"]}):
+            assert await refusal_of(small.room(eve, "more", **options)) == "forbidden"
+
+    async def test_whoever_is_invited_hears_that_the_room_is_gone(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        secret = await house.room(ada, "plans", kind="private", members=["bob"])
+        await house.chat.rooms.delete(ada, {"room": secret})
+        assert outlet_of(bob).of("room:removed") == [{"room": secret, "reason": "deleted"}]
 
     async def test_a_room_takes_as_many_members_as_its_capacity(self, house: ChatHouse) -> None:
         ada = await house.enter("ada")

@@ -65,6 +65,12 @@ class ActiveRoom:
             self._waiters.append((rev, waiter))
             await waiter
 
+    def end_join(self) -> None:
+        """A join is over, or tries again. What the feed kept for it is dropped with the last one."""
+        self.joining -= 1
+        if self.joining == 0:
+            self.feed.drop_backlog()
+
     def wake(self) -> None:
         """Let those go on who wait for what is delivered now."""
         if self._waiters:
@@ -84,6 +90,7 @@ class ActiveRooms:
         self._by_id: OrderedDict[str, ActiveRoom] = OrderedDict()
         self._by_uid: dict[str, ActiveRoom] = {}
         self._loading: dict[str, asyncio.Task[ActiveRoom | None]] = {}
+        self._gone: set[str] = set()
 
     def by_uid(self, uid: str) -> ActiveRoom | None:
         return self._by_uid.get(uid)
@@ -112,6 +119,8 @@ class ActiveRooms:
         return room
 
     def forget(self, uid: str) -> None:
+        if self._loading:
+            self._gone.add(uid)
         room = self._by_uid.pop(uid, None)
         if room is not None and self._by_id.get(room.id) is room:
             del self._by_id[room.id]
@@ -119,9 +128,12 @@ class ActiveRooms:
     async def _load(self, room_id: str) -> ActiveRoom | None:
         try:
             record = await self._history.room(room_id)
-            return self.put(record) if record is not None else None
+            # One that was deleted while it was being read must not come back.
+            return self.put(record) if record is not None and record.uid not in self._gone else None
         finally:
             del self._loading[room_id]
+            if not self._loading:
+                self._gone.clear()
 
     def _evict(self) -> None:
         if len(self._by_id) <= self._look_at:
@@ -204,3 +216,5 @@ class Delivery:
     def _emit(self, room: ActiveRoom, revisions: Sequence[Revision]) -> None:
         for rev, message in revisions:
             self._channel.publish(room.uid, "message", message_document(room.id, message, rev=rev))
+        if room.joining == 0:
+            room.feed.drop_backlog()

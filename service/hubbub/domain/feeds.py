@@ -6,7 +6,8 @@ they become known, in any order, possibly twice or not at all, and answers with 
 is filled by its owner from the store (`fill`).
 
 While nobody listens there is nothing to keep in order: the owner calls `advance` with whatever head it knows.
-The last few revisions that went out are kept (`backlog`) for a subscriber whose snapshot is a moment old.
+The last revisions that went out are kept (`backlog`) for a subscriber whose snapshot is a moment old, until the owner
+drops them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Feed:
     exceed that is dropped, since a fill brings it back.
     """
 
-    def __init__(self, delivered: int, *, keep: int = 64, hold: int = 1024) -> None:
+    def __init__(self, delivered: int, *, keep: int = 1024, hold: int = 1024) -> None:
         self.delivered = delivered
         self._head = delivered
         self._hold = hold
@@ -73,6 +74,10 @@ class Feed:
             return []
         missing = [revision for revision in self._recent if revision[0] > after]
         return missing if missing and missing[0][0] == after + 1 else None
+
+    def drop_backlog(self) -> None:
+        """Nobody is joining: what went out is needed no more."""
+        self._recent.clear()
 
     def _ready(self) -> list[Revision]:
         ready: list[Revision] = []

@@ -15,7 +15,7 @@ from hubbub.domain.clock import Clock
 from hubbub.domain.documents import user_document
 from hubbub.domain.limits import Limits
 from hubbub.domain.permissions import Action, decide
-from hubbub.domain.ports import Channel, WritePort
+from hubbub.domain.ports import Channel, Outlet, WritePort
 from hubbub.domain.roster import Client, Roster
 from hubbub.errors import Code, HubbubError
 from hubbub.history.base import History, Person, Standing
@@ -86,6 +86,12 @@ class House:
     def user(self, person: Person) -> dict[str, Any]:
         """`user`, as the roster knows of it now."""
         return user_document(person, online=self.roster.is_online(person.id))
+
+    def outlets(self, user_id: str, room: ActiveRoom, *, skip: Client | None = None) -> list[Outlet]:
+        """The connections of a user whose tokens reach this room."""
+        return [
+            each.outlet for each in self.roster.clients(user_id) if each is not skip and each.identity.covers(room.id)
+        ]
 
     async def tell_member(self, room: ActiveRoom, user_id: str, news: Mapping[str, Any]) -> None:
         """Tell the room's subscribers of somebody's membership: `member`."""

@@ -160,7 +160,7 @@ class Membership:
 
     def _tell_removed(self, room: ActiveRoom, user: str, why: dict[str, Any], *, skip: Client | None = None) -> None:
         """`room:removed`, to all connections of the user."""
-        outlets = [each.outlet for each in self._house.roster.clients(user) if each is not skip]
+        outlets = self._house.outlets(user, room, skip=skip)
         self._house.channel.send_many(outlets, "room:removed", {"room": room.id, **why})
 
     async def _tell_room(self, room: ActiveRoom, user: str, heir: Standing | None, *, was_member: bool) -> None:

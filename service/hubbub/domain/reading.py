@@ -44,8 +44,14 @@ class Reading:
     async def join(
         self, client: Client, request: dict[str, Any], *, after_ack: Callable[[Callable[[], None]], None]
     ) -> dict[str, Any]:
-        """`room:join`. What is given to `after_ack` must run behind the ack, in the same turn of the loop."""
+        """`room:join`. What is given to `after_ack` must run behind the ack, in the same turn of the loop.
+
+        Whoever is subscribed already is not while this goes on, and stays so if it fails: what went out meanwhile could
+        otherwise come twice.
+        """
         room = await self._house.enter(client, request["room"], Action.JOIN)
+        self._house.channel.unsubscribe(client.outlet, room.uid)
+        client.joined.discard(room.uid)
         await self._become_member(client, room)
         for _ in range(_JOIN_TRIES):
             room.joining += 1
@@ -54,17 +60,17 @@ class Reading:
                 self._delivery.know(room, page.head)
                 async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
                     await room.wait_delivered(page.head)
+                backlog = room.feed.backlog(page.head)
             except TimeoutError:
                 raise HubbubError("unavailable", retry_after=1) from None
             finally:
-                room.joining -= 1
+                room.end_join()
             # Much may have happened while we waited; what decides is how it stands now.
             if self._house.rooms.by_uid(room.uid) is not room:
                 room = await self._house.enter(client, request["room"], Action.JOIN)
                 await self._become_member(client, room)
                 continue
-            self._house.require(client, room, Action.READ)
-            backlog = room.feed.backlog(page.head)
+            self._check_still_member(client, room)
             if backlog is not None:
                 break
         else:
@@ -136,7 +142,7 @@ class Reading:
         others = [
             each.outlet
             for each in self._house.roster.clients(user)
-            if each is not client and room.uid not in each.joined
+            if each is not client and room.uid not in each.joined and each.identity.covers(room.id)
         ]
         self._house.channel.send_many(others, "read", document)
         return {"read_seq": read_seq, "unread": unread}
@@ -147,6 +153,13 @@ class Reading:
         limit: int = request.get("limit", self._house.limits.page_default)
         return limit
 
+    def _check_still_member(self, client: Client, room: ActiveRoom) -> None:
+        """Whoever was removed while the page was read has been told so, and must not be subscribed behind it."""
+        self._house.require(client, room, Action.READ)
+        standing = client.user.standings.get(room.uid)
+        if standing is None or standing.role not in MEMBER_ROLES:
+            raise HubbubError("conflict", "The membership ended while the room was being joined.")
+
     async def _become_member(self, client: Client, room: ActiveRoom) -> None:
         standing = client.user.standings.get(room.uid)
         if standing is not None and standing.role in MEMBER_ROLES:
@@ -155,7 +168,8 @@ class Reading:
             self._rooms.check_room_count(client.user.standings)
         if client.identity.is_admin and is_banned(standing, self._house.clock()):
             # The table lets administrators in whatever a room's moderators decided; the store must come to agree.
-            await self._house.history.ban(room.uid, client.user.person.id, until=0)
+            lifted = await self._house.history.ban(room.uid, client.user.person.id, until=0)
+            self._house.roster.update(room.uid, client.user.person.id, lifted[0])
         private = room.record.kind != "public" and not client.identity.is_admin
         standing, new, count = await self._house.history.join(
             room.uid, client.user.person, at=self._house.clock(), need_invite=private

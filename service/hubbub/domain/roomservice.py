@@ -38,20 +38,11 @@ class RoomService:
 
     async def create(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:create`."""
-        self.check_room_count(client.user.standings)
         if request["kind"] == "direct":
             return await self._create_direct(client, request)
-        limits = self._house.limits
-        capacity = request.get("capacity", limits.capacity)
-        if capacity > limits.capacity_max:
-            raise HubbubError(
-                "too_large",
-                f"A room has at most {limits.capacity_max} members.",
-                fields={"capacity": [f"More than {limits.capacity_max}."]},
-            )
+        capacity = request.get("capacity", self._house.limits.capacity)
+        self._check_capacity(capacity)
         others = [user for user in dict.fromkeys(request.get("members", ())) if user != client.user.person.id]
-        if len(others) + 1 > capacity:
-            raise HubbubError("room_full")
         prefix = "private:" if request["kind"] == "private" else "room-"
         default_id = prefix + secrets.token_hex(8)
         room = await self._create(
@@ -89,10 +80,10 @@ class RoomService:
         """`room:update`. Its subscribers get `room`."""
         room = await self._house.enter(client, request["room"], Action.UPDATE)
         capacity = request.get("capacity")
-        if capacity is not None and capacity > self._house.limits.capacity_max:
-            raise HubbubError("too_large", f"A room has at most {self._house.limits.capacity_max} members.")
-        if capacity is not None and capacity < room.record.members:
-            raise HubbubError("conflict", f"The room has {room.record.members} members already.")
+        if capacity is not None:
+            self._check_capacity(capacity)
+            if capacity < room.record.members:
+                raise HubbubError("conflict", f"The room has {room.record.members} members already.")
         record = await self._house.history.update_room(
             room.uid,
             title=request.get("title"),
@@ -105,16 +96,16 @@ class RoomService:
         return {"room": await self.view(client, room)}
 
     async def delete(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
-        """`room:delete`. Its members and subscribers get `room:removed`."""
+        """`room:delete`. Its members, whoever was invited and its subscribers get `room:removed`."""
         room = await self._house.enter(client, request["room"], Action.DELETE_ROOM)
         if not await self._house.history.delete_room(room.uid):
             raise no_room()
         document = {"room": room.id, "reason": "deleted"}
         elsewhere = [
             each.outlet
-            for user in self._house.roster.members(room.uid)
+            for user in self._house.roster.with_role(room.uid)
             for each in user.clients
-            if room.uid not in each.joined
+            if room.uid not in each.joined and each.identity.covers(room.id)
         ]
         self._house.channel.publish(room.uid, "room:removed", document)
         self._house.channel.send_many(elsewhere, "room:removed", document)
@@ -141,11 +132,20 @@ class RoomService:
         clients = [each for each in self._house.roster.clients(user) if each.identity.covers(room.id)]
         if clients:
             view = await self._house.history.view(room.uid, user)
-            if view is not None:
+            known = self._house.roster.user(user)
+            standing = known.standings.get(room.uid) if known is not None else None
+            # Whoever was removed meanwhile has been told so, and must not hear the opposite behind it.
+            if view is not None and standing is not None and standing.role is not None:
                 document = {"room": room_view_document(view)}
                 self._house.channel.send_many([each.outlet for each in clients], "room:added", document)
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _check_capacity(self, capacity: int) -> None:
+        most = self._house.limits.capacity_max
+        if capacity > most:
+            fields = {"capacity": [f"More than {most}."]}
+            raise HubbubError("too_large", f"A room has at most {most} members.", fields=fields)
 
     async def _create_direct(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         me, other = client.user.person.id, request["members"][0]
@@ -183,6 +183,9 @@ class RoomService:
     ) -> ActiveRoom:
         if not client.identity.covers(record.id):
             raise HubbubError("forbidden", "The token does not reach a room of this id.")
+        self.check_room_count(client.user.standings)
+        for other in others:
+            self.check_room_count(await self._house.history.standings_of(other))
         person = client.user.person
         at = record.created_at
         members = [(Standing(person.id, role=role, joined_at=at), person)]

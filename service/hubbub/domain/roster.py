@@ -93,6 +93,12 @@ class Roster:
         if user.loading is None and self._clock() - user.seen_at >= _SEEN_EVERY_MS:
             self._remember(user)
 
+    async def refresh(self, client: Client) -> None:
+        """A connection that is gone still has events waiting, and nobody keeps its user's standings: read them anew."""
+        user = client.user
+        if self._users.get(user.person.id) is not user:
+            user.standings = dict(await self._history.standings_of(user.person.id))
+
     async def wait_written(self) -> None:
         """Return when nothing remembered is still on its way to the store."""
         while self._background:
@@ -113,6 +119,14 @@ class Roster:
     def members(self, uid: str) -> Iterable[User]:
         """The connected members of a room."""
         return list(self._members.get(uid, ()))
+
+    def with_role(self, uid: str) -> Iterable[User]:
+        """The connected members of a room, and whoever is invited. Looks at every user: for what is rare."""
+        return [
+            user
+            for user in self._users.values()
+            if (standing := user.standings.get(uid)) is not None and standing.role is not None
+        ]
 
     @property
     def size(self) -> int:

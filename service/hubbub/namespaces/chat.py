@@ -124,6 +124,8 @@ class ChatNamespace:
     async def _handle(self, call: Call) -> Any:
         client: Client = call.connection.state
         incoming = cast(Incoming, call.incoming)
+        if not call.connection.is_open:
+            await self._chat.house.roster.refresh(client)
         if call.name == "message:send":
             return await self._chat.posting.send(client, call.data, admitted=incoming.admitted)
         if call.name == "room:join":

@@ -142,9 +142,11 @@ class Sessions:
             session.told = any(connection.is_open for connection in session.link.connections.values())
         self._set_timer(session)
 
-    @staticmethod
-    def _expire(session: Session) -> None:
+    def _expire(self, session: Session) -> None:
         session.timer = None
+        if not all(connection.is_open for connection in session.link.connections.values()):
+            # One is still being let in, and can be told nothing yet.
+            session.timer = asyncio.get_running_loop().call_later(_TELL_AGAIN_MS / 1000, self._on_timer, session)
         error = HubbubError("token_expired")
         for connection in list(session.link.connections.values()):
             connection.emit("closing", {"code": error.code, "message": error.message, "reconnect": False})
