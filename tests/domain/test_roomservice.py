@@ -101,8 +101,8 @@ class TestCreating:
         for user in ("one", "two"):
             await small.room(await small.enter(user), f"of-{user}", kind="private", members=["vic"])
         eve = await small.enter("eve")
-        for options in ({"kind": "private", "members": ["vic"]}, {"kind": "direct", "members": ["vic"]}):
-            assert await refusal_of(small.room(eve, "more", **options)) == "forbidden"
+        for kind in ("private", "direct"):
+            assert await refusal_of(small.room(eve, "more", kind=kind, members=["vic"])) == "forbidden"
 
     async def test_whoever_is_invited_hears_that_the_room_is_gone(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")

@@ -159,6 +159,7 @@ class TestWire:
             assert answer.startswith("43/chat,7[")
             error = json.loads(answer.removeprefix("43/chat,7"))[0]["error"]
             assert error["code"] == "bad_request"
+            assert list(error["fields"]) == (["query"] if "ud800" in payload else [""])
             await socket.send_str('42/chat,8["room:list",{}]')
             assert (await socket.receive_str(timeout=10)).startswith("43/chat,8[")
 

@@ -143,6 +143,17 @@ class TestTheEnd:
             ]
         assert session.timer is None
 
+    async def test_a_connection_that_is_still_being_let_in_is_closed_too(self, days: Days) -> None:
+        session = await days.open(seconds=300)
+        (connection,) = session.link.connections.values()
+        assert isinstance(connection, LooseConnection)
+        connection.is_open = False
+        days.clock.forward(301)
+        days.pass_timer(session)
+        connection.is_open = True
+        days.pass_timer(session)
+        assert [what for what, _ in connection.did] == ["closing", "<disconnect>"]
+
     async def test_until_its_time_is_over_events_pass(self, days: Days) -> None:
         session = await days.open(seconds=300)
         days.clock.forward(299.9)

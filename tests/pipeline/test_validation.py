@@ -51,13 +51,13 @@ class TestRequests:
 
     @pytest.mark.parametrize("name", ["connect", "disconnect", "*", "", "message", "room:joined"])
     def test_a_name_that_is_not_in_the_contract_is_refused(self, name: str) -> None:
-        assert refusal(name, {}).message == "There is no such event in this namespace."
+        assert refusal(name, {}).fields == {"": ["No event of this namespace."]}
 
     @pytest.mark.parametrize("args", [(), ({}, {}), ([],), ("text",), (None,), (5,), ([{"room": "tea", "on": True}],)])
     def test_an_event_has_one_argument_an_object(self, args: tuple[Any, ...]) -> None:
         error = refusal("typing", *args)
         assert error.message == "An event has exactly one argument, an object."
-        assert error.fields is None
+        assert error.fields == {"": [error.message]}
 
     def test_every_field_that_is_wrong_is_named(self) -> None:
         error = refusal("typing", {"room": 5, "extra": 1})

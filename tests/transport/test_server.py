@@ -218,7 +218,7 @@ class TestEvents:
             acks = [frame for frame in [await client.receive() for _ in range(600)] if frame and frame[1] == "3"]
             assert [ack_of(frame)[0] for frame in acks] == list(range(300))
 
-    @pytest.mark.parametrize("payload", ['["echo",NaN]', '["echo",1e999]', '["echo","\\ud800"]', "[", '{"a"', "x"])
+    @pytest.mark.parametrize("payload", ['["echo",NaN]', '["echo",1e999]', "[", '{"a"', "x"])
     async def test_a_payload_that_is_not_json_is_answered_as_a_bad_request(self, tiny: Wire, payload: str) -> None:
         async with raw_client(tiny.url) as client:
             await client.open()

@@ -77,8 +77,8 @@ class Sessions:
             if identity.expires_at > session.identity.expires_at:
                 self._replace(session, identity)
             elif session.timer is None:
-                # All namespaces had left this link; the one that came back is watched like the first.
-                self._set_timer(session)
+                # All namespaces had left this link; the one that came back is the first again.
+                self._replace(session, identity)
             return session
         session = link.state = Session(link, identity)
         self._set_timer(session)

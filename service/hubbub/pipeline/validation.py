@@ -29,9 +29,10 @@ class Validate:
 def check_request(call: Call) -> dict[str, Any]:
     """The request of an event: its only argument, fitting its schema."""
     if call.spec is None:
-        raise HubbubError("bad_request", "There is no such event in this namespace.")
+        raise HubbubError("bad_request", "There is no such event.", fields={"": ["No event of this namespace."]})
     if len(call.data) != 1 or not isinstance(call.data[0], dict):
-        raise HubbubError("bad_request", "An event has exactly one argument, an object.")
+        text = "An event has exactly one argument, an object."
+        raise HubbubError("bad_request", text, fields={"": [text]})
     try:
         return call.spec.load(call.data[0])
     except ValidationError as error:
@@ -50,7 +51,7 @@ def flatten(messages: Mapping[Any, Any], path: str = "") -> dict[str, list[str]]
     """
     flat: dict[str, list[str]] = {}
     for key, value in messages.items():
-        name = str(key)[:64]
+        name = str(key)[:64].encode(errors="replace").decode()
         where = f"{path}.{name}" if path else name
         if isinstance(value, Mapping):
             flat.update(flatten(value, where))

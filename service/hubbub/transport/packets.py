@@ -7,7 +7,9 @@ which make every JavaScript client that receives them drop its connection.
 
 from __future__ import annotations
 
-from typing import Any, Final
+import json
+import math
+from typing import Any, Final, Never
 
 import orjson
 from engineio import packet as eio_packet
@@ -44,7 +46,24 @@ class _ForgivingJson(Json):
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
-            return UNREADABLE
+            return _read_slowly(text)
+
+
+def _read_slowly(text: str | bytes) -> Any:
+    """What orjson refuses and the standard library does not: lone surrogates (`JSON.stringify` writes them). Whoever checks the fields can then name the one that is wrong."""
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(constant: str) -> Never:
+    raise ValueError(f"{constant} is not JSON")
 
 
 class Packet(sio_packet.Packet):  # type: ignore[misc]  # python-socketio has no annotations.

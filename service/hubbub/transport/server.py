@@ -18,12 +18,14 @@ import socketio
 import structlog
 from aiohttp import web
 from engineio import packet as eio_packet
+from engineio.payload import Payload
 from socketio import packet as sio_packet
 
 from hubbub.errors import HubbubError
 from hubbub.transport.admission import Lane
-from hubbub.transport.base import Connection, Handler, Handshake, Incoming, Link
+from hubbub.transport.base import Handler, Handshake, Incoming, Link
 from hubbub.transport.packets import UNREADABLE, Packet, ack_packet, event_packet
+from hubbub.transport.polling import read_request
 from hubbub.transport.websocket import WebSocket
 
 __all__ = ["Server"]
@@ -95,7 +97,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             max_http_buffer_size=max_packet_bytes,
             http_compression=False,
         )
-        self.eio._async = {**self.eio._async, "websocket": WebSocket}
+        self.eio._async = {**self.eio._async, "websocket": WebSocket, "translate_request": read_request}
+        # A POST is bounded in bytes. By default engineio drops all of one that has more than 16 packets, without a
+        # word, and stock clients send as many as they have waiting.
+        Payload.max_decode_packets = max(Payload.max_decode_packets, max_packet_bytes)
         self._handlers_mounted: dict[str, Handler] = {}
         self._links: dict[str, Link] = {}
         self._lanes: dict[str, Lane] = {}
@@ -243,18 +248,18 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             return
         link = self._links.get(eio_sid)
         connection = link.connections.get(name) if link is not None else None
-        if connection is None or not connection.is_open:
+        if not isinstance(connection, _Connection) or not connection.is_open:
             return
         if data is UNREADABLE:
             if id is not None:
-                refusal = handler.refused(HubbubError("bad_request", "The payload is not valid JSON."))
+                refusal = handler.refused(HubbubError("bad_request", fields={"": ["Not valid JSON."]}))
                 self.send_nowait(eio_sid, ack_packet(name, id, refusal))
             return
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise ValueError("an EVENT is an array that begins with a name")
         await self._admit(connection, handler, id, data)
 
-    async def _admit(self, connection: Connection, handler: Handler, id: int | None, data: list[Any]) -> None:
+    async def _admit(self, connection: _Connection, handler: Handler, id: int | None, data: list[Any]) -> None:
         eio_sid, name = connection.link.id, connection.namespace
         lane = self._lanes.get(eio_sid)
         if lane is None:
@@ -265,7 +270,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
         def reply(result: Any) -> None:
             if id is not None:
-                self.send_nowait(eio_sid, ack_packet(name, id, result))
+                connection.send(ack_packet(name, id, result))
 
         lane.admit(data[0], tuple(data[1:]), order=handler.order(data[0]), work=work, reply=reply)
         if lane.is_full:
