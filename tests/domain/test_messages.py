@@ -109,6 +109,8 @@ class TestMentions:
             ("@ada@example.org.", {"ada@example.org"}, ("ada@example.org",)),
             ("@j.doe, hello", {"j.doe"}, ("j.doe",)),
             ("@j.doe", {"j"}, ()),
+            ("@j.doe's and @j/x @j…", {"j", "j.doe"}, ("j.doe", "j")),
+            ("@日本。", {"日本"}, ("日本",)),
             ("@auth0|5f7c8", {"auth0|5f7c8"}, ("auth0|5f7c8",)),
             ("@Žofie a @日本", {"Žofie", "日本"}, ("Žofie", "日本")),
             ("mail bob@example.org", {"example.org"}, ()),

@@ -14,8 +14,8 @@ __all__ = ["Identity", "Person"]
 class Identity:
     """What a verified token says of its bearer (WIRE, "Connecting").
 
-    `rooms` are the patterns of room ids that the token is limited to (`*` and `?` as in a shell), None for no limit.
-    Times are integer milliseconds since the Unix epoch.
+    `rooms` are the patterns of room ids that the token is limited to (`*`, `?` and `[…]` as in a shell), None for no
+    limit. Times are integer milliseconds since the Unix epoch.
     """
 
     person: Person

@@ -20,6 +20,7 @@ from hubbub.history.base import Edit, Message, Person, Sender
 __all__ = ["deleting", "draft", "editing", "mention_candidates", "mentioned", "parse_message_id", "reacting"]
 
 _MENTION = regex.compile(r"(?<![\p{L}\p{N}_])@([^\s@][^\s]{0,127})")
+_WORD_END = regex.compile(r"(?<=[\p{L}\p{N}])[^\p{L}\p{N}\p{M}._@+-]")
 _TRAILING: Final = frozenset(".,:;!?)]}>\"'*_~-")
 _SHORTENINGS: Final = 8
 
@@ -59,7 +60,8 @@ def parse_message_id(uid: str, message_id: str) -> int | None:
 def mention_candidates(body: str, *, most: int) -> list[list[str]]:
     """For each `@…` in the body, up to `most`: the user ids it may mean, longest first.
 
-    User ids are opaque, so a run of characters after `@` is tried whole, then without each closing punctuation mark.
+    User ids are opaque, so a run of characters after `@` is tried whole, then without each closing punctuation mark,
+    then up to each character that ids of people do not hold (`@bob's`).
     """
     if "@" not in body:
         return []
@@ -70,6 +72,8 @@ def mention_candidates(body: str, *, most: int) -> list[list[str]]:
         while len(options) <= _SHORTENINGS and len(text) > 1 and text[-1] in _TRAILING:
             text = text[:-1]
             options.append(text)
+        ends = [end.start() for end in _WORD_END.finditer(text) if end.start() > 0]
+        options.extend(text[:end] for end in reversed(ends[:_SHORTENINGS]))
         found.append(options)
         if len(found) == most:
             break

@@ -50,7 +50,9 @@ class _ForgivingJson(Json):
 
 
 def _read_slowly(text: str | bytes) -> Any:
-    """What orjson refuses and the standard library does not: lone surrogates (`JSON.stringify` writes them). Whoever checks the fields can then name the one that is wrong."""
+    """What orjson refuses and the standard library does not: lone surrogates (`JSON.stringify` writes them). Whoever
+    checks the fields can then name the one that is wrong.
+    """
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
