@@ -93,3 +93,14 @@ class TestForgetting:
         assert ada.joined == set()
         assert ada.user.standings == {}
         assert house.chat.house.rooms.by_uid(uid) is None
+
+
+class TestThoseWhoWent:
+    async def test_events_that_still_wait_are_judged_by_the_store(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        await house.join(bob)
+        house.leave(bob)
+        await house.chat.membership.ban(ada, {"room": "tea", "user": "bob"})
+        await house.chat.house.roster.refresh(bob)
+        assert await refusal_of(house.send(bob)) == "banned"
