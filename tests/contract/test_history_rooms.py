@@ -149,6 +149,8 @@ class TestLists:
                 await history.rooms(user="ann", query=None, mine=False, everything=False, limit=3, cursor=cursor)
         with refusal("bad_request"):
             await history.members(room.uid, limit=1, cursor="WyJyb29tcyIsIngiXQ")
+        with refusal("bad_request"):  # ["members", 2^63, "a"]: more than an integer of the store.
+            await history.members(room.uid, limit=1, cursor="WyJtZW1iZXJzIiw5MjIzMzcyMDM2ODU0Nzc1ODA4LCJhIl0")
 
     async def test_a_view_has_the_room_the_standing_and_what_is_unread(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("bob"))

@@ -142,7 +142,7 @@ class TestPaging:
         rooms = [await new_room(history) for _ in range(3)]
         expected = []
         for number in range(30):
-            at = 1000 + number // 4  # Several in the same millisecond.
+            at = 1_800_000_000_000 + number // 4  # Several in the same millisecond.
             await history.commit([draft(rooms[number % 3].uid, f"k{number}", body=f"word n{number}", at=at)])
             expected.append((at, f"word n{number}", rooms[number % 3].id))
         await eventually(lambda: found(history, "word", "n29"), ["word n29"])

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.errors import HubbubError
-from hubbub.history.cursors import decode_cursor, encode_cursor
+from hubbub.history.cursors import LONGEST, decode_cursor, encode_cursor
 
 
 class TestCursors:
-    @given(st.text(max_size=50), st.integers(-(2**63), 2**63 - 1))
+    @given(st.text(max_size=50), st.integers(0, 2**63 - 1))
     def test_what_went_in_comes_out(self, text: str, number: int) -> None:
         cursor = encode_cursor("kind", text, number)
         assert decode_cursor(cursor, "kind", str, int) == [text, number]
@@ -46,3 +46,15 @@ class TestCursors:
     def test_a_truth_value_is_no_number(self) -> None:
         with pytest.raises(HubbubError):
             decode_cursor("WyJraW5kIix0cnVlXQ", "kind", int)
+
+    @pytest.mark.parametrize("number", [-1, -(2**63), 2**63, 2**64 - 1])
+    def test_a_number_beyond_what_the_store_counts_is_refused(self, number: int) -> None:
+        with pytest.raises(HubbubError) as caught:
+            decode_cursor(encode_cursor("members", number, "a"), "members", int, str)
+        assert caught.value.code == "bad_request"
+
+    @pytest.mark.parametrize("character", ["\U0001f642", '"', "\\", "é"])
+    def test_the_longest_ids_fit(self, character: str) -> None:
+        cursor = encode_cursor("members", 2**63 - 1, character * 128)
+        assert len(cursor) <= LONGEST
+        assert decode_cursor(cursor, "members", int, str) == [2**63 - 1, character * 128]

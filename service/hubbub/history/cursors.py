@@ -16,7 +16,12 @@ from hubbub.errors import HubbubError
 __all__ = ["decode_cursor", "encode_cursor"]
 
 LONGEST = 1024
-"""Characters. Ours hold a room's id or a user's, and a number."""
+"""Characters, as the contract of the wire says. Ours hold a number and a room's id or a user's: at most 128 visible
+characters of four bytes each, which JSON keeps as they are, so that about 740 are the most that is made."""
+
+GREATEST = 2**63 - 1
+"""Of the numbers in cursors, and 0 is the least: an integer that the store does not take must not come as far as the
+store. Not 2^53-1, since the places in a search are beyond that; clients hold a cursor as a text, and lose nothing."""
 
 
 def encode_cursor(kind: str, *values: str | int) -> str:
@@ -24,12 +29,16 @@ def encode_cursor(kind: str, *values: str | int) -> str:
 
 
 def decode_cursor(cursor: str, kind: str, *types: type[str] | type[int]) -> list[str | int]:
-    """The values of a cursor of this kind, of exactly these types; else `HubbubError("bad_request")`."""
+    """The values of a cursor of this kind, of exactly these types and no number beyond 0 to 2^63-1; else
+    `HubbubError("bad_request")`.
+    """
     try:
         if len(cursor) > LONGEST:
             raise ValueError
         values = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         if not isinstance(values, list) or values[:1] != [kind] or [type(value) for value in values[1:]] != [*types]:
+            raise ValueError
+        if not all(0 <= value <= GREATEST for value in values if isinstance(value, int)):
             raise ValueError
         if encode_cursor(*values) != cursor:
             raise ValueError
