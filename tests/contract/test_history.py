@@ -10,6 +10,7 @@ import pytest
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import Change, History, Message
+from hubbub.history.sizes import document_bytes
 from tests.support.history import (
     AMPLE_BYTES,
     Op,
@@ -261,16 +262,36 @@ class TestPages:
         assert await page(history, uid, before=4, limit=1) == ([1], False, True)
         assert await page(history, uid, around=2, limit=4) == ([1, 4], False, False)
 
-    async def test_a_page_ends_before_its_bodies_exceed_the_bytes(self, history: History) -> None:
+    async def test_a_page_ends_before_its_documents_exceed_the_bytes(self, history: History) -> None:
         uid = (await new_room(history)).uid
-        await say(history, uid, *["éé"] * 7)  # Four bytes each.
-        assert await page(history, uid, limit=9, max_bytes=8) == ([6, 7], True, False)
-        assert await page(history, uid, limit=9, max_bytes=7) == ([7], True, False)
-        assert await page(history, uid, limit=9, max_bytes=1) == ([7], True, False)
-        assert await page(history, uid, limit=9, max_bytes=28) == ([1, 2, 3, 4, 5, 6, 7], False, False)
-        assert await page(history, uid, before=4, limit=9, max_bytes=8) == ([2, 3], True, True)
-        assert await page(history, uid, after=4, limit=9, max_bytes=8) == ([5, 6], True, True)
-        assert await page(history, uid, around=4, limit=7, max_bytes=12) == ([3, 4, 5], True, True)
+        size = document_bytes((await say(history, uid, *["éé"] * 7))[-1])  # Each has a key of its own, about as long.
+        few, two, three = size // 2, 2 * size + 20, 3 * size + 30
+        assert await page(history, uid, limit=9, max_bytes=two) == ([6, 7], True, False)
+        assert await page(history, uid, limit=9, max_bytes=2 * size - 20) == ([7], True, False)
+        assert await page(history, uid, limit=9, max_bytes=few) == ([7], True, False)
+        assert await page(history, uid, limit=9, max_bytes=8 * size) == ([1, 2, 3, 4, 5, 6, 7], False, False)
+        assert await page(history, uid, before=4, limit=9, max_bytes=two) == ([2, 3], True, True)
+        assert await page(history, uid, after=4, limit=9, max_bytes=two) == ([5, 6], True, True)
+        assert await page(history, uid, around=4, limit=7, max_bytes=three) == ([3, 4, 5], True, True)
+
+    async def test_what_json_escapes_counts_as_it_is_sent(self, history: History) -> None:
+        uid = (await new_room(history)).uid
+        await say(history, uid, *["\x01" * 1000] * 9)
+        assert await page(history, uid, limit=9, max_bytes=20_000) == ([7, 8, 9], True, False)
+        changed = await history.changes(uid, since=0, limit=9, max_bytes=20_000)
+        assert [message.seq for message in changed.messages] == [1, 2, 3]
+
+    async def test_reactions_that_came_later_count(self, history: History) -> None:
+        uid = (await new_room(history)).uid
+        await say(history, uid, *["a"] * 9)
+        users = tuple(f"{number:0>100}" for number in range(1000))
+
+        def react(message: Message) -> Message:
+            return replace(message, reactions={"+1": users})
+
+        assert await page(history, uid, limit=9, max_bytes=6000) == ([*range(1, 10)], False, False)
+        await history.commit([Change(uid, seq, react) for seq in range(1, 10)])
+        assert await page(history, uid, limit=9, max_bytes=6000) == ([8, 9], True, False)
 
     async def test_deleted_messages_keep_their_place(self, history: History) -> None:
         uid = (await new_room(history)).uid
@@ -299,7 +320,7 @@ class TestRevisions:
         await say(history, uid, *["four"] * 5)
         found = await history.changes(uid, since=1, limit=2, max_bytes=AMPLE_BYTES)
         assert ([m.rev for m in found.messages], found.more_after) == ([2, 3], True)
-        found = await history.changes(uid, since=1, limit=9, max_bytes=8)
+        found = await history.changes(uid, since=1, limit=9, max_bytes=900)
         assert ([m.rev for m in found.messages], found.more_after) == ([2, 3], True)
         found = await history.changes(uid, since=3, limit=2, max_bytes=1)
         assert ([m.rev for m in found.messages], found.more_after) == ([4], True)

@@ -181,7 +181,7 @@ class TestPaging:
         assert caught.value.code == "bad_request"
 
     async def test_a_cursor_of_any_number_is_harmless(self, history: History) -> None:
-        for number in (-(2**63), 0, 2**63 - 1):
+        for number in (0, 1, 2**53, 2**63 - 1):
             cursor = base64.urlsafe_b64encode(f'["search",{number}]'.encode()).rstrip(b"=").decode()
             page = await history.search(uids=[], public=True, phrases=["a"], limit=1, cursor=cursor)
             assert list(page.messages) == []

@@ -269,12 +269,13 @@ class History(Protocol):
         """A page by `seq`, ascending. At most one of the three is given; none means the newest page.
 
         `before` and `after` are exclusive; `around` is in the middle of the page, included if it exists. A page ends
-        before the bodies in it exceed `max_bytes` (counted as UTF-8), but has at least one message if there is one;
-        the end that is cut is the one away from the anchor (the oldest for `before` and newest pages).
+        before the documents in it, as JSON, exceed `max_bytes` (about: see `hubbub.history.sizes`), but has at least
+        one message if there is one; the end that is cut is the one away from the anchor (the oldest for `before` and
+        newest pages).
         """
 
     async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
-        """The messages whose latest revision is above `since`, ascending by that revision."""
+        """The messages whose latest revision is above `since`, ascending by that revision; `max_bytes` as in `page`."""
 
     async def revisions(self, uid: str, *, after: int, upto: int) -> Sequence[tuple[int, Message]]:
         """For each revision in `(after, upto]`, ascending: the revision and its message as it stands now."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from hubbub.history.base import Message, Person, Room, RoomView, Sender, Standing
+from hubbub.history.sizes import document_bytes
 
 __all__ = [
     "clamp",
@@ -105,7 +106,7 @@ def encode_row(no: int, message: Message) -> str:
             message.key,
             int(message.deleted),
             message.created_at,
-            len(message.body.encode()),
+            document_bytes(message),
             doc,
         )
     )

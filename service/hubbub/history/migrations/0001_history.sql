@@ -28,7 +28,7 @@ CREATE TABLE messages (
     key TEXT NOT NULL,
     deleted INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, -- Of the body in UTF-8, so that a page is measured without reading it.
+    bytes INTEGER NOT NULL, -- Of its document as JSON, about, so that a page is measured without reading it.
     doc TEXT NOT NULL -- JSON of what no query asks for; last, so that the rest is read without it.
 );
 

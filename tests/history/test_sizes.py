@@ -1,0 +1,49 @@
+"""A message is measured as long as its document on the wire is, about."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from hubbub.domain.documents import message_document
+from hubbub.history.base import Message, Sender
+from hubbub.history.sizes import document_bytes
+
+USERS = tuple(f"user-{number:04}" for number in range(1000))
+ASTRAL = "\U0001f642"
+
+
+def message(body: str = "hello", *, emojis: int = 0, mentions: int = 0) -> Message:
+    sender = Sender("ada" * 40, "Ada")
+    reactions = {f"{ASTRAL}{number}": USERS for number in range(emojis)}
+    return Message(
+        "u" * 26, 7, 9, "k" * 36, sender, body, None, USERS[:mentions], 1_800_000_000_000, None, False, reactions
+    )
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            message(""),
+            message("a" * 16_000),
+            message("\x01" * 16_000),
+            message('"\n' * 4_000),
+            message(ASTRAL * 16_000),
+            message(emojis=20),
+            message(mentions=20),
+        ],
+        ids=["empty", "long", "controls", "quotes", "astral", "reactions", "mentions"],
+    )
+    def test_a_document_is_as_long_as_it_was_measured(self, sent: Message) -> None:
+        true = len(orjson.dumps(message_document("general", sent)))
+        assert true <= document_bytes(sent) <= true * 1.05 + 150
+
+    def test_users_of_a_reaction_who_are_not_shown_do_not_count(self) -> None:
+        few = Message("u", 1, 1, "k", Sender("a", "A"), "b", None, (), 1, reactions={"+1": USERS[:20]})
+        many = Message("u", 1, 1, "k", Sender("a", "A"), "b", None, (), 1, reactions={"+1": USERS})
+        assert document_bytes(few) == document_bytes(many)
+
+    def test_text_that_is_not_unicode_is_refused(self) -> None:
+        with pytest.raises(TypeError):
+            document_bytes(message("\ud800"))
