@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hubbub.errors import HubbubError
-from hubbub.history.base import FOREVER, History, Person, Room, Standing
+from hubbub.history.base import FOREVER, History, Left, Person, Room, Standing
 from tests.support.history import AMPLE_BYTES, deleting, draft, member, new_room, say, written
 
 Reopen = Callable[[], Awaitable[History]]
@@ -50,6 +50,15 @@ class TestRooms:
         changed = await history.update_room(room.uid, title="", capacity=2, slow_mode_s=0)
         assert changed == replace(room, topic="T", title="", capacity=2)
         assert await history.room(room.id) == changed
+
+    async def test_a_capacity_below_the_number_of_members_is_refused(self, history: History) -> None:
+        room = await new_room(history, member("ann", "owner"), member("bob"), member("inv", "invited"))
+        with refusal("conflict"):
+            await history.update_room(room.uid, title="New", capacity=1)
+        assert await history.room(room.id) == room
+        assert (await history.update_room(room.uid, capacity=2)).capacity == 2
+        with refusal("room_full"):
+            await history.join(room.uid, Person("inv", "Inv"), at=5)
 
     async def test_a_changed_title_is_found(self, history: History) -> None:
         room = await new_room(history, title="Old")
@@ -211,12 +220,12 @@ class TestMembership:
         room = await new_room(history, kind="private")
         with refusal("not_found"):
             await history.join(room.uid, Person("bob", "Bob"), at=5, need_invite=True)
-        assert await history.invite(room.uid, Person("bob", "Bob"), at=5)
-        assert not await history.invite(room.uid, Person("bob", "Bob"), at=6)
+        assert await history.invite(room.uid, Person("bob", "Bob"), at=5) == Standing("bob", "invited")
+        assert await history.invite(room.uid, Person("bob", "Bob"), at=6) is None
         assert await history.standing(room.uid, "bob") == Standing("bob", "invited")
         standing, is_new, count = await history.join(room.uid, Person("bob", "Bob"), at=7, need_invite=True)
         assert (standing.role, standing.joined_at, is_new, count) == ("member", 7, True, 2)
-        assert not await history.invite(room.uid, Person("bob", "Bob"), at=8)
+        assert await history.invite(room.uid, Person("bob", "Bob"), at=8) is None
 
     async def test_an_invited_user_is_no_member(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("bob", "invited"))
@@ -225,23 +234,31 @@ class TestMembership:
             await history.mark_read(room.uid, "bob", 1)
         with refusal("not_found"):
             await history.set_role(room.uid, "bob", "moderator")
-        assert await history.leave(room.uid, "bob") == (1, None)
+        assert await history.leave(room.uid, "bob") == Left(1, "invited")
         assert await history.standing(room.uid, "bob") is None
 
     async def test_leaving_ends_what_was_read(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("bob"))
         await say(history, room.uid, "a")
         await history.mark_read(room.uid, "bob", 1)
-        assert await history.leave(room.uid, "bob") == (1, None)
+        assert await history.leave(room.uid, "bob") == Left(1, "member")
         assert await history.standing(room.uid, "bob") is None
-        assert await history.leave(room.uid, "bob") == (1, None)
-        assert await history.leave("nowhere", "bob") == (0, None)
+        assert await history.leave(room.uid, "bob") == Left(1)
+        assert await history.leave("nowhere", "bob") == Left(0)
+
+    async def test_of_two_who_end_a_membership_one_did(self, history: History) -> None:
+        room = await new_room(history, member("ann", "owner"), member("bob"))
+        outcomes = await asyncio.gather(*(history.leave(room.uid, "bob") for _ in range(4)))
+        assert sorted(str(left.ended) for left in outcomes) == ["None", "None", "None", "member"]
 
     async def test_a_mute_survives_leaving_and_joining(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("bob"))
         assert (await history.mute(room.uid, "bob", until=99)).muted_until == 99
-        await history.leave(room.uid, "bob")
-        assert await history.standing(room.uid, "bob") == Standing("bob", muted_until=99)
+        muted = Standing("bob", muted_until=99)
+        assert await history.leave(room.uid, "bob") == Left(1, "member", muted)
+        assert await history.leave(room.uid, "bob") == Left(1, None, muted)
+        assert await history.standing(room.uid, "bob") == muted
+        assert await history.invite(room.uid, Person("bob", "Bob"), at=5) == replace(muted, role="invited")
         assert (await history.join(room.uid, Person("bob", "Bob"), at=5))[0].muted_until == 99
         await history.mute(room.uid, "bob", until=0)
         await history.leave(room.uid, "bob")
@@ -269,18 +286,25 @@ class TestOwnership:
     async def test_the_longest_standing_moderator_succeeds(self, history: History) -> None:
         people = [member("ann", "owner"), member("old", at=2), member("mod2", "moderator", at=4)]
         room = await new_room(history, *people, member("mod1", "moderator", at=3), member("inv", "invited", at=0))
-        count, heir = await history.leave(room.uid, "ann")
-        assert (count, heir) == (3, Standing("mod1", "owner", 3))
-        assert await history.standing(room.uid, "mod1") == heir
+        left = await history.leave(room.uid, "ann")
+        assert left == Left(3, "owner", heir=Standing("mod1", "owner", 3))
+        assert await history.standing(room.uid, "mod1") == left.heir
 
     async def test_without_moderators_the_longest_standing_member_does(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("zoe", at=2), member("bob", at=2))
-        assert await history.leave(room.uid, "ann") == (2, Standing("bob", "owner", 2))
+        assert await history.leave(room.uid, "ann") == Left(2, "owner", heir=Standing("bob", "owner", 2))
 
     async def test_nobody_succeeds_while_there_is_an_owner_or_nobody_left(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("bob", "owner"), member("inv", "invited"))
-        assert await history.leave(room.uid, "ann") == (1, None)
-        assert await history.leave(room.uid, "bob") == (0, None)
+        assert await history.leave(room.uid, "ann") == Left(1, "owner")
+        assert await history.leave(room.uid, "bob") == Left(0, "owner")
+
+    async def test_who_joins_a_room_that_everybody_left_owns_it(self, history: History) -> None:
+        room = await new_room(history, member("ann", "owner"), member("inv", "invited"))
+        await history.leave(room.uid, "ann")
+        joined = await asyncio.gather(*(history.join(room.uid, Person(user, "U"), at=5) for user in ("bob", "inv")))
+        assert sorted(str(standing.role) for standing, _, _ in joined) == ["member", "owner"]
+        assert (await history.join(room.uid, Person("ann", "Ann"), at=6))[0].role == "member"
 
     async def test_a_room_is_not_left_without_an_owner(self, history: History) -> None:
         room = await new_room(history, member("ann", "owner"), member("bob"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from hubbub.domain.roster import Client
+from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER
 from tests.support.house import ChatHouse, outlet_of, refusal_of
 
@@ -22,6 +25,13 @@ async def tea(house: ChatHouse, *users: str) -> list[Client]:
 
 def on(user: str, **more: Any) -> dict[str, Any]:
     return {"room": "tea", "user": user, **more}
+
+
+async def refusal_or_answer(work: Awaitable[dict[str, Any]]) -> str | dict[str, Any]:
+    try:
+        return await work
+    except HubbubError as error:
+        return error.code
 
 
 class TestLeaving:
@@ -45,6 +55,21 @@ class TestLeaving:
         assert (heir["user"]["id"], heir["role"]) == ("bob", "owner")
         await house.chat.rooms.update(bob, {"room": "tea", "title": "Bob's"})
 
+    async def test_who_joins_a_room_that_everybody_left_owns_it(self, house: ChatHouse) -> None:
+        ada, bob = await tea(house, "ada", "bob")
+        for each in (ada, bob):
+            await house.chat.membership.leave(each, {"room": "tea"})
+        await house.join(ada)
+        await house.chat.rooms.update(ada, {"room": "tea", "title": "Ada's again"})
+
+    async def test_who_leaves_while_being_kicked_is_told_of_once(self, house: ChatHouse) -> None:
+        ada, bob, eve = await tea(house, "ada", "bob", "eve")
+        kick = house.chat.membership.kick(ada, on("bob"))
+        leave = house.chat.membership.leave(bob, {"room": "tea"})
+        assert list(await asyncio.gather(kick, leave)) == [{}, {}]
+        assert [each["reason"] for each in outlet_of(bob).of("room:removed")] == ["kicked"]
+        assert [each["left"] for each in outlet_of(eve).of("member") if "left" in each] == [True]
+
     async def test_a_direct_room_cannot_be_left(self, house: ChatHouse) -> None:
         ada = await house.enter("ada")
         room = await house.room(ada, kind="direct", members=["bob"])
@@ -60,6 +85,18 @@ class TestModerating:
         assert outlet_of(bob).of("message") == []
         await house.join(bob)
         assert await refusal_of(house.chat.membership.kick(ada, on("nobody"))) == "not_found"
+
+    async def test_of_two_who_kick_at_once_one_did(self, house: ChatHouse) -> None:
+        ada, _, eve = await tea(house, "ada", "bob", "eve")
+        await house.chat.membership.role(ada, on("eve", role="moderator"))
+        kicks = [refusal_or_answer(house.chat.membership.kick(each, on("bob"))) for each in (ada, eve)]
+        assert sorted(map(str, await asyncio.gather(*kicks))) == ["not_found", "{}"]
+        assert len([each for each in outlet_of(eve).of("member") if "left" in each]) == 1
+
+    async def test_who_is_no_member_cannot_be_kicked(self, house: ChatHouse) -> None:
+        ada, _ = await tea(house, "ada", "bob")
+        await house.chat.membership.mute(ada, on("zoe"))
+        assert await refusal_of(house.chat.membership.kick(ada, on("zoe"))) == "not_found"
 
     async def test_who_is_banned_may_not_until_it_is_over(self, house: ChatHouse) -> None:
         ada, bob = await tea(house, "ada", "bob")
@@ -165,6 +202,21 @@ class TestInviting:
         standing = bob.user.standings[house.uid()]
         assert standing.role == "member"
         await house.send(bob)
+
+    async def test_an_invitation_while_connecting_loses_no_mute(self, house: ChatHouse) -> None:
+        (ada,) = await tea(house, "ada")
+        await house.chat.membership.mute(ada, on("bob"))
+
+        async def invite_at_once() -> None:
+            house.store._meanwhile.clear()
+            await house.chat.membership.invite(ada, on("bob"))
+
+        house.store.meanwhile("standings_of", invite_at_once)
+        bob = await house.enter("bob")
+        await house.join(bob)
+        assert await refusal_of(house.send(bob)) == "muted"
+        standing = bob.user.standings[house.uid()]
+        assert (standing.role, standing.muted_until) == ("member", FOREVER)
 
     async def test_who_is_banned_cannot_be_invited(self, house: ChatHouse) -> None:
         ada, _ = await tea(house, "ada", "bob")

@@ -6,7 +6,6 @@ loop in which the store's answer arrives, so that the order of events is the ord
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hubbub.domain.activerooms import ActiveRoom
@@ -37,11 +36,12 @@ class Membership:
         standing = client.user.standings.get(room.uid)
         if standing is None or standing.role is None:
             return {}
-        was_member = standing.role in MEMBER_ROLES
-        count, heir = await self._house.history.leave(room.uid, user)
-        self._forget(room, user, count)
+        left = await self._house.history.leave(room.uid, user)
+        if left.ended is None:
+            return {}  # Somebody removed the user meanwhile, and has told everybody of it.
+        self._forget(room, user, left.members, standing=left.standing)
         self._tell_removed(room, user, {"reason": "left"}, skip=client)
-        await self._tell_room(room, user, heir, was_member=was_member)
+        await self._tell_room(room, user, left.heir, was_member=left.ended in MEMBER_ROLES)
         return {}
 
     async def invite(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -50,11 +50,8 @@ class Membership:
         user = request["user"]
         person = await self._house.person(user)
         self._rooms.check_room_count(await self._house.history.standings_of(user))
-        if await self._house.history.invite(room.uid, person, at=self._house.clock()):
-            # Not read from the store: what is read may be older than what the user has done since.
-            online = self._house.roster.user(user)
-            held = online.standings.get(room.uid) if online is not None else None
-            invited = replace(held or Standing(user), role="invited", banned_until=0, knew=False)
+        invited = await self._house.history.invite(room.uid, person, at=self._house.clock())
+        if invited is not None:
             self._house.roster.update(room.uid, user, invited)
             await self._rooms.announce(user, room)
         return {}
@@ -62,19 +59,20 @@ class Membership:
     async def kick(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:kick`. `not_found` if the user is no member."""
         room = await self._house.enter(client, request["room"], Action.KICK)
-        target = await self._target(client, room, request["user"])
-        if target is None or target.role is None:
+        user = request["user"]
+        await self._require_above(client, room, user)
+        left = await self._house.history.leave(room.uid, user)
+        if left.ended is None:
             raise HubbubError("not_found", "There is no such member.")
-        count, heir = await self._house.history.leave(room.uid, target.user)
-        self._forget(room, target.user, count)
-        self._tell_removed(room, target.user, {"reason": "kicked"} | self._words(request))
-        await self._tell_room(room, target.user, heir, was_member=target.role in MEMBER_ROLES)
+        self._forget(room, user, left.members, standing=left.standing)
+        self._tell_removed(room, user, {"reason": "kicked"} | self._words(request))
+        await self._tell_room(room, user, left.heir, was_member=left.ended in MEMBER_ROLES)
         return {}
 
     async def ban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:ban`. Members are removed; others are kept out."""
         room = await self._house.enter(client, request["room"], Action.BAN)
-        await self._target(client, room, request["user"])
+        await self._require_above(client, room, request["user"])
         seconds = request.get("seconds")
         if seconds == 0:
             raise HubbubError("bad_request", fields={"seconds": ["A ban lasts at least a second; see room:unban."]})
@@ -99,7 +97,7 @@ class Membership:
     async def mute(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:mute`. `seconds: 0` ends a mute."""
         room = await self._house.enter(client, request["room"], Action.MUTE)
-        await self._target(client, room, request["user"])
+        await self._require_above(client, room, request["user"])
         seconds = request.get("seconds")
         until = 0 if seconds == 0 else self._until(seconds)
         standing = await self._house.history.mute(room.uid, request["user"], until=until)
@@ -133,8 +131,8 @@ class Membership:
     def _until(self, seconds: int | None) -> int:
         return FOREVER if seconds is None else self._house.clock() + seconds * 1000
 
-    async def _target(self, client: Client, room: ActiveRoom, user: str) -> Standing | None:
-        """The standing of somebody whom the caller wants to act upon; `forbidden` unless they rank below the caller."""
+    async def _require_above(self, client: Client, room: ActiveRoom, user: str) -> None:
+        """`forbidden` unless the user, upon whom the caller wants to act, ranks below the caller."""
         if user == client.user.person.id:
             raise HubbubError("forbidden", "Not upon oneself.")
         now = self._house.clock()
@@ -144,14 +142,10 @@ class Membership:
         target_rank = RANK.get(relation(kind, target, now), 0)
         if target_rank >= rank(kind, own, client.identity, now):
             raise HubbubError("forbidden", "Only upon members of a lower role.")
-        return target
 
-    def _forget(self, room: ActiveRoom, user: str, count: int, *, standing: Standing | None = None) -> None:
+    def _forget(self, room: ActiveRoom, user: str, count: int, *, standing: Standing | None) -> None:
         """A membership or an invitation is over in the store: so it is in memory. `standing` is what stays of it."""
         house = self._house
-        known = house.roster.user(user)
-        if standing is None and known is not None:
-            standing = self._without_role(known.standings.get(room.uid))
         house.roster.update(room.uid, user, standing)
         room.set_members(count)
         for each in house.roster.clients(user):
@@ -176,10 +170,3 @@ class Membership:
     def _words(request: dict[str, Any]) -> dict[str, Any]:
         """What the moderator said about it."""
         return {"text": request["reason"]} if request.get("reason") else {}
-
-    @staticmethod
-    def _without_role(standing: Standing | None) -> Standing | None:
-        """What stays of a standing when the membership ends: a mute or a ban."""
-        if standing is None or not (standing.muted_until or standing.banned_until):
-            return None
-        return replace(standing, role=None, read_seq=0)

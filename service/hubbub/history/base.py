@@ -34,6 +34,7 @@ __all__ = [
     "Edit",
     "History",
     "Insert",
+    "Left",
     "Message",
     "MessagePage",
     "Outcome",
@@ -97,6 +98,21 @@ class Standing:
     banned_until: int = 0
     knew: bool = False
     read_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What it came to that somebody left a room.
+
+    `members` is how many remain. `ended` is the role that ended; None if there was none, and nothing changed then.
+    `standing` is what is recorded of the user now, a mute or a ban; None if nothing is. `heir` is the new owner, if the
+    last one left and members remain.
+    """
+
+    members: int
+    ended: Role | None = None
+    standing: Standing | None = None
+    heir: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +322,9 @@ class History(Protocol):
         capacity: int | None = None,
         slow_mode_s: int | None = None,
     ) -> Room:
-        """Change what is not None. `HubbubError("not_found")` if the room is gone."""
+        """Change what is not None. `HubbubError("not_found")` if the room is gone; `conflict` if the capacity would be
+        below the number of members, decided in the same step.
+        """
 
     async def delete_room(self, uid: str) -> bool:
         """The room, its standings and its messages are gone at once for every reader; space may come back later."""
@@ -341,17 +359,20 @@ class History(Protocol):
 
         `read_seq` of a new member is the newest `seq`. Raises `room_full` (capacity reached, checked in the same
         step), `banned` (a ban is in force at `at`), `not_found` (no such room, or `need_invite` and no invitation).
-        A mute survives leaving and joining.
+        A mute survives leaving and joining. Who joins a room that everybody left becomes its owner, whatever `role`
+        says: no room with members is without one.
         """
 
-    async def leave(self, uid: str, user: str) -> tuple[int, Standing | None]:
-        """End a membership or an invitation; a mute or a ban stays. Returns the member count and, if the last owner
-        left and members remain, the new owner: the longest-standing moderator, else the longest-standing member.
-        No error if the user was no member.
+    async def leave(self, uid: str, user: str) -> Left:
+        """End a membership or an invitation; a mute or a ban stays. If the last owner left and members remain, the new
+        owner is the longest-standing moderator, else the longest-standing member. No error if the user was no member
+        or there is no such room.
         """
 
-    async def invite(self, uid: str, person: Person, *, at: int) -> bool:
-        """Record an invitation; False if the user is a member or invited already. `conflict` if banned at `at`."""
+    async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
+        """Record an invitation; returns the standing that results, in which a mute is kept, or None if the user is a
+        member or invited already. `conflict` if banned at `at`.
+        """
 
     async def set_role(self, uid: str, user: str, role: Role) -> Standing:
         """`not_found` if the user is no member; `conflict` if that would leave the room without an owner."""

@@ -24,6 +24,7 @@ from hubbub.history import sqlite_standings as standings
 from hubbub.history.base import (
     Change,
     Insert,
+    Left,
     Message,
     MessagePage,
     Outcome,
@@ -235,10 +236,10 @@ class SqliteHistory:
             lambda connection: standings.join(connection, uid, person, at=at, role=role, need_invite=need_invite)
         )
 
-    async def leave(self, uid: str, user: str) -> tuple[int, Standing | None]:
+    async def leave(self, uid: str, user: str) -> Left:
         return await self._write(lambda connection: standings.leave(connection, uid, user))
 
-    async def invite(self, uid: str, person: Person, *, at: int) -> bool:
+    async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
         return await self._write(lambda connection: standings.invite(connection, uid, person, at=at))
 
     async def set_role(self, uid: str, user: str, role: Role) -> Standing:

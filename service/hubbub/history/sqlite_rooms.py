@@ -80,6 +80,9 @@ def update_room(connection: sqlite3.Connection, uid: str, *, values: Mapping[str
     """As `History.update_room`; `values` are its keyword arguments."""
     no, room = known_room(connection, uid)
     given = {name: value for name, value in values.items() if value is not None}
+    capacity = values.get("capacity")
+    if isinstance(capacity, int) and capacity < room.members:
+        raise HubbubError("conflict", f"The room has {room.members} members already.")
     updated = replace(room, **given)  # type: ignore[arg-type] # Each value has its field's type, by `History`.
     if updated != room:
         connection.execute(

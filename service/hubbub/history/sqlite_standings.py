@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from hubbub.errors import HubbubError
-from hubbub.history.base import MEMBER_ROLES, Person, Role, Room, Standing
+from hubbub.history.base import MEMBER_ROLES, Left, Person, Role, Room, Standing
 from hubbub.history.sqlite_rooms import known_room, remember_people
 from hubbub.history.sqlite_rows import NEWEST, STANDING, UNREAD, fetch, fetch_number, standing_from
 
@@ -62,7 +62,7 @@ def join(
         raise HubbubError("room_full")
     standing = replace(
         before,
-        role=role,
+        role=role if room.members else "owner",
         joined_at=at,
         banned_until=0,
         knew=False,
@@ -73,32 +73,34 @@ def join(
     return standing, True, _count(connection, no, room, 1)
 
 
-def leave(connection: sqlite3.Connection, uid: str, user: str) -> tuple[int, Standing | None]:
+def leave(connection: sqlite3.Connection, uid: str, user: str) -> Left:
     """As `History.leave`."""
     try:
         no, room = known_room(connection, uid)
     except HubbubError:
-        return 0, None
+        return Left(0)
     before = _standing(connection, no, user)
     if before.role is None:
-        return room.members, None
-    _put(connection, no, replace(before, role=None, joined_at=0, read_seq=0))
+        return Left(room.members, standing=_said(before))
+    after = replace(before, role=None, joined_at=0, read_seq=0)
+    _put(connection, no, after)
     if before.role not in MEMBER_ROLES:
-        return room.members, None
-    return _count(connection, no, room, -1), _succeed(connection, no, before)
+        return Left(room.members, before.role, _said(after))
+    return Left(_count(connection, no, room, -1), before.role, _said(after), _succeed(connection, no, before))
 
 
-def invite(connection: sqlite3.Connection, uid: str, person: Person, *, at: int) -> bool:
+def invite(connection: sqlite3.Connection, uid: str, person: Person, *, at: int) -> Standing | None:
     """As `History.invite`."""
     no, _ = known_room(connection, uid)
     before = _standing(connection, no, person.id)
     if before.banned_until > at:
         raise HubbubError("conflict", "The user is banned from the room.")
     if before.role is not None:
-        return False
-    _put(connection, no, replace(before, role="invited", banned_until=0, knew=False))
+        return None
+    invited = replace(before, role="invited", banned_until=0, knew=False)
+    _put(connection, no, invited)
     remember_people(connection, [person], at=at)
-    return True
+    return invited
 
 
 def set_role(connection: sqlite3.Connection, uid: str, user: str, role: Role) -> Standing:
@@ -158,13 +160,18 @@ def _standing(connection: sqlite3.Connection, no: int, user: str) -> Standing:
     return (None if row is None else standing_from(row)) or Standing(user)
 
 
+def _said(standing: Standing) -> Standing | None:
+    """A standing as it is recorded: one that says nothing is none."""
+    return None if standing == Standing(standing.user) else standing
+
+
 def _newest(connection: sqlite3.Connection, no: int) -> int:
     return fetch_number(connection, NEWEST_OF, {"no": no}) or 0
 
 
 def _put(connection: sqlite3.Connection, no: int, standing: Standing) -> None:
     """Record a standing; one that says nothing any more is forgotten."""
-    if standing == Standing(standing.user):
+    if _said(standing) is None:
         connection.execute("DELETE FROM standings WHERE room = ? AND user = ?", (no, standing.user))
         return
     connection.execute(
