@@ -285,6 +285,15 @@ class TestConnection:
         assert [complaint for complaint in tab.complaints if "status of 400" not in complaint] == []
 
 
+class TestLongTexts:
+    async def test_what_is_too_long_is_not_sent_and_holds_up_nothing(self, alice: Tab) -> None:
+        await alice.say("x" * 200_000)
+        await alice.say("after")
+        await expect(alice.log.locator("li.message .body")).to_have_text(["after"])
+        await expect(alice.page.get_by_text("Not sent")).to_be_visible()
+        await alice.wait_state("Online")
+
+
 class TestDevices:
     async def test_everything_can_be_done_from_the_keyboard(
         self, context: BrowserContext, service: RunningService

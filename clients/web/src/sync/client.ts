@@ -49,7 +49,10 @@ export class Client {
     this.reader = new Reader(this.context)
     this.typist = new Typist(this.context)
     this.link = new Link(socket, this.store, { onApart: () => this.setApart(), onIdentityLost })
-    this.context.wire.on('hello', ({ user }) => void this.greeted(user))
+    this.context.wire.on('hello', ({ user, limits }) => {
+      this.sender.maxBody = limits.body
+      void this.greeted(user)
+    })
     this.context.wire.on('closing', (closing) => this.link.announced(closing))
     listen(this.context, this.subscriber, this.directory)
     this.store.subscribe(() => this.keepOutboxes())

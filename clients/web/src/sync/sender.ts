@@ -1,6 +1,7 @@
 import { makeEntry, nextEntry, refused, retried, settled, type OutboxEntry } from '../state/outbox'
 import { documentApplied, type Room } from '../state/room'
 import { withRoom } from '../state/state'
+import type { ErrorObject } from '../wire/errors'
 import type { Calls } from '../wire/events'
 import { retryDelayMs, wait } from './backoff'
 import { myId, type Context } from './context'
@@ -14,6 +15,9 @@ export class Sender {
   private readonly busy = new Set<string>()
   /** Cut short the waits of rooms between two attempts. */
   private readonly hurry = new Map<string, () => void>()
+  /** The longest body that the service takes, in code points. What is longer is not even sent: it could be so long that
+   * the service ends the connection, again at every attempt. */
+  maxBody = Infinity
 
   constructor(
     private readonly context: Context,
@@ -50,6 +54,10 @@ export class Sender {
   }
 
   private async send(id: string, entry: OutboxEntry): Promise<void> {
+    if (lengthOf(entry.body) > this.maxBody) {
+      this.edit(id, (room) => ({ ...room, outbox: refused(room.outbox, entry.key, TOO_LARGE) }))
+      return
+    }
     const result = await this.context.wire.call('message:send', sendRequest(id, entry))
     if (result.ok) {
       this.edit(id, (room) => documentApplied(room, myId(this.context), result.data.message))
@@ -86,6 +94,13 @@ export class Sender {
   private edit(id: string, edit: (room: Room) => Room): void {
     this.context.store.update((state) => withRoom(state, id, edit))
   }
+}
+
+const TOO_LARGE: ErrorObject = { code: 'too_large', message: '', retryable: false }
+
+/** In code points, as the service counts. */
+function lengthOf(body: string): number {
+  return Array.from(body.normalize('NFC')).length
 }
 
 function sendRequest(room: string, entry: OutboxEntry): Calls['message:send']['request'] {

@@ -68,7 +68,13 @@ export type CallName = keyof Calls
 
 /** What `/chat` pushes, as far as the page listens. */
 export interface Pushes {
-  hello: { user: UserDoc; node: string; server_time: number; version: string }
+  hello: {
+    user: UserDoc
+    node: string
+    server_time: number
+    version: string
+    limits: { body: number }
+  }
   message: MessageDoc
   room: SharedRoomDoc
   'room:added': { room: RoomDoc }

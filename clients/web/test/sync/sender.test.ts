@@ -51,6 +51,17 @@ describe('a sender', () => {
     expect(bodies(room())).toEqual(['fine', 'huge'])
   })
 
+  it('never sends what the service says is too long, and goes on with the others', async () => {
+    const { wire, sender, room, pass } = await setUp()
+    sender.maxBody = 5
+    sender.post('lobby', '👍👍👍👍👍👍', null)
+    sender.post('lobby', '👍👍👍👍👍', null)
+    await pass()
+    expect(wire.countOf('message:send')).toBe(1)
+    expect(bodies(room())).toEqual(['👍👍👍👍👍'])
+    expect(room().outbox).toMatchObject([{ status: 'failed', error: { code: 'too_large' } }])
+  })
+
   it('waits while the room is apart, and sends when it is joined again', async () => {
     const { wire, sender, subscriber, room, pass } = await setUp()
     subscriber.setApart('lobby')
