@@ -64,10 +64,15 @@ class TestLeaving:
 
     async def test_who_leaves_while_being_kicked_is_told_of_once(self, house: ChatHouse) -> None:
         ada, bob, eve = await tea(house, "ada", "bob", "eve")
-        kick = house.chat.membership.kick(ada, on("bob"))
-        leave = house.chat.membership.leave(bob, {"room": "tea"})
+        phone = await house.enter("bob")
+        held = house.store.hold("leave")
+        kick = asyncio.ensure_future(house.chat.membership.kick(ada, on("bob")))
+        await held.wait()
+        leave = asyncio.ensure_future(house.chat.membership.leave(bob, {"room": "tea"}))
+        await held.wait()
+        held.release()
         assert list(await asyncio.gather(kick, leave)) == [{}, {}]
-        assert [each["reason"] for each in outlet_of(bob).of("room:removed")] == ["kicked"]
+        assert [each["reason"] for each in outlet_of(phone).of("room:removed")] == ["kicked"]
         assert [each["left"] for each in outlet_of(eve).of("member") if "left" in each] == [True]
 
     async def test_a_direct_room_cannot_be_left(self, house: ChatHouse) -> None:
@@ -213,10 +218,10 @@ class TestInviting:
 
         house.store.meanwhile("standings_of", invite_at_once)
         bob = await house.enter("bob")
+        standing = bob.user.standings[house.uid()]
+        assert (standing.role, standing.muted_until) == ("invited", FOREVER)
         await house.join(bob)
         assert await refusal_of(house.send(bob)) == "muted"
-        standing = bob.user.standings[house.uid()]
-        assert (standing.role, standing.muted_until) == ("member", FOREVER)
 
     async def test_who_is_banned_cannot_be_invited(self, house: ChatHouse) -> None:
         ada, _ = await tea(house, "ada", "bob")
