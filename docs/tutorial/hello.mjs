@@ -13,14 +13,53 @@ const { token } = await answer.json()
 const chat = io(`${url}/chat`, { auth: { token } })
 chat.on('connect_error', (error) => console.error(`refused: ${error.message}`))
 
-// One event for each revision of the room: a new message, or an old one as it stands after a change.
-chat.on('message', (message) => console.log(`${message.rev}. ${message.sender.name}: ${message.body}`))
+// What this client has of the lobby: every change up to revision `since`, and the revision of each message.
+let since, epoch
+const held = new Map()
 
-// Every request is acknowledged with {ok: true, data} or {ok: false, error}. That the lobby is there already is fine.
-await chat.emitWithAck('room:create', { id: 'lobby', title: 'Lobby', kind: 'public' })
-await chat.emitWithAck('room:join', { room: 'lobby' })
+// A message as it is now: new, or changed. It may come in a page and as an event, so what is not newer is left out.
+function show(message) {
+  if (message.rev <= held.get(message.id)) return
+  held.set(message.id, message.rev)
+  console.log(`${message.rev}. ${message.sender.name}: ${message.body}`)
+}
 
-// The key makes it safe to send this again when no ack came: it is stored once.
+chat.on('message', (message) => {
+  show(message)
+  if (message.rev === since + 1) since += 1
+})
+
+// Every request is acknowledged with {ok: true, data} or {ok: false, error}.
+async function request(event, fields) {
+  const ack = await chat.emitWithAck(event, { room: 'lobby', ...fields })
+  if (!ack.ok) throw new Error(ack.error.code)
+  return ack.data
+}
+
+// Subscribes this connection. The first time there is no `since`, and the page is the newest; later, what was missed.
+async function join() {
+  let page = await request('room:join', { since, epoch })
+  epoch = page.room.epoch
+  for (;;) {
+    page.messages.forEach(show)
+    since = page.next
+    if (since >= page.head) return
+    page = await request('history:sync', { since, epoch })
+  }
+}
+
+// The key makes it safe to say this again on every connection: it is stored once.
 const key = crypto.randomUUID()
-const ack = await chat.emitWithAck('message:send', { room: 'lobby', key, body: 'Hello! Is the bot here?' })
-console.log(ack.ok ? `stored as number ${ack.data.message.seq}` : `refused: ${ack.error.code}`)
+
+// Comes for each connection, so again after a break.
+chat.on('connect', async () => {
+  try {
+    // That the lobby is there already is fine.
+    await chat.emitWithAck('room:create', { id: 'lobby', title: 'Lobby', kind: 'public' })
+    await join()
+    const { message } = await request('message:send', { key, body: 'Hello! Is the bot here?' })
+    console.log(`stored as number ${message.seq}`)
+  } catch (error) {
+    console.error(`not done: ${error.message}`)
+  }
+})

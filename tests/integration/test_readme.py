@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from tests.support.service import running_service
+from tests.support.service import running_service, start_service
 from tests.support.tree import ROOT
 
 PROGRAMS: Final = ROOT / "docs" / "tutorial"
@@ -76,3 +76,17 @@ class TestTutorial:
             async with running("node", install_javascript(tmp_path), service.url) as hello:
                 await hello.wait_for_line(r"^2\. Greeter: Welcome, Ada!$")
             await bot.wait_for_line("^answered$")
+
+    async def test_both_go_on_after_the_service_was_killed(self, tmp_path: Path) -> None:
+        service = await start_service(tmp_path)
+        try:
+            async with running(sys.executable, PROGRAMS / "greeter.py", service.url) as bot:
+                await bot.wait_for_line("^listening$")
+                port = service.port
+                await service.kill()
+                service = await start_service(tmp_path, port=port)
+                await bot.wait_for_line("^listening\n(.*\n)*listening$")
+                async with running("node", install_javascript(tmp_path), service.url) as hello:
+                    await hello.wait_for_line(r"^2\. Greeter: Welcome, Ada!$")
+        finally:
+            await service.kill()
