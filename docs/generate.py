@@ -8,14 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from marshmallow import Schema
+from marshmallow import Schema, fields, validate
 
 from hubbub.cli import reference
 from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.errors import CATALOGUE, ErrorKind
 from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS
+from hubbub.fields import Emoji, Flag, Text, Whole
 
 __all__ = ["PAGES", "errors_page", "events_page", "main", "permissions_page", "stale"]
 
@@ -29,7 +30,8 @@ Made from `service/hubbub/errors.py` by `make docs`; change it there.
 Every failure that a client can see has one of these codes: as `error.code` in an ack, as the message of a refused
 connection, and in the body of an HTTP answer, where the status is the one named here. The error object is
 `{code, message, retryable, retry_after?, fields?}`: `message` is a sentence for developers and may change;
-`retry_after` is in seconds; `fields` maps the dotted path of each wrong field to sentences.
+`retry_after` is in seconds; `fields` maps the dotted path of each wrong field to sentences, the empty path standing for
+the request as a whole.
 
 *Retry* says whether the very same request can succeed later. After `unavailable` and `internal` nobody knows whether
 the change was stored: repeat it with the same key, and it is stored once.
@@ -69,13 +71,48 @@ EVENTS_MIDDLE: Final = """
 """
 
 
+EVENTS_FIELDS: Final = """
+## Fields
+
+Lengths are counted in code points, after text was brought into NFC; text never holds NUL. What does not fit is
+`bad_request` and named in `fields`. A body has the bound `limits.body` of `hello` instead: `too_large`. A room has at
+most 100 `members` when it is made. `since` above 0 needs `epoch` in `room:join`; in `history:sync` it may be left out.
+
+| field | what it takes |
+| --- | --- |
+"""
+
+
 def events_page() -> str:
     requests = [
         f"| `{event.name}` | `{_fields(event.schema)}` | {_code(event.answer)} | {event.meaning} |\n"
         for event in CLIENT_EVENTS
     ]
     pushes = [f"| `{event.name}` | {_code(event.document)} | {event.meaning} |\n" for event in SERVER_EVENTS]
-    return "".join((EVENTS_HEAD, *requests, EVENTS_MIDDLE, *pushes))
+    kinds = sorted({(name, _takes(field)) for event in CLIENT_EVENTS for name, field in event.schema.fields.items()})
+    bounds = [f"| `{name}` | {takes} |\n" for name, takes in kinds]
+    return "".join((EVENTS_HEAD, *requests, EVENTS_MIDDLE, *pushes, EVENTS_FIELDS, *bounds))
+
+
+def _takes(field: fields.Field[Any]) -> str:
+    """What a field takes, in words."""
+    if isinstance(field, fields.List):
+        return f"a list; each {_takes(field.inner)}"
+    if isinstance(field, Emoji):
+        return "one character as a reader sees it, such as an emoji"
+    if isinstance(field, Text):
+        text = "one line of text" if field.single_line else "text"
+        if field.longest is not None:
+            text += f" of {field.shortest} to {field.longest} characters"
+        if not field.blank:
+            text += " in which there is something to see"
+        return text if field.pattern is None else f"{text}, of the form `{field.pattern.pattern}`"
+    if isinstance(field, Whole):
+        return f"a whole number from {field.least} to {field.most}"
+    if isinstance(field, Flag):
+        return "true or false"
+    choices = [each for check in field.validators if isinstance(check, validate.OneOf) for each in check.choices]
+    return "one of " + ", ".join(f"`{choice}`" for choice in choices)
 
 
 def _fields(schema: Schema) -> str:
