@@ -8,12 +8,13 @@ import socketio
 
 URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 chat = socketio.AsyncClient()
-seen = {}  # {since, epoch}: every change of the lobby up to the revision `since` was looked at.
+seen = {}  # {since, epoch}: every change of the lobby up to the revision `since` is dealt with.
+in_turn = asyncio.Lock()  # Events are dealt with one after the other, those of a new connection behind what was missed.
 
 
 async def request(event, **fields):
     """The data of the ack, which is {ok: true, data} or {ok: false, error}."""
-    ack = await chat.call(event, fields, namespace="/chat")
+    ack = await chat.call(event, fields, namespace="/chat", timeout=10)
     if not ack["ok"]:
         raise RuntimeError(ack["error"]["code"])
     return ack["data"]
@@ -29,14 +30,21 @@ async def greet(message):
 
 @chat.on("message", namespace="/chat")
 async def on_message(message):
-    if message["rev"] == seen.get("since", -1) + 1:
-        seen["since"] += 1
-    await greet(message)
+    async with in_turn:
+        await greet(message)
+        if message["rev"] == seen["since"] + 1:
+            seen["since"] += 1
 
 
 # Comes for each connection, so again after a break: then what was missed is asked for, page by page.
 @chat.on("connect", namespace="/chat")
 async def on_connect():
+    async with in_turn:
+        await join()
+    print("listening", flush=True)
+
+
+async def join():
     # That the lobby is there already is fine.
     await chat.call("room:create", {"id": "lobby", "title": "Lobby", "kind": "public"}, namespace="/chat")
     is_new = not seen
@@ -49,7 +57,6 @@ async def on_connect():
         if page["next"] >= page["head"]:
             break
         page = await request("history:sync", room="lobby", **seen)
-    print("listening", flush=True)
 
 
 async def main():
