@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, expect
+from playwright.async_api import Browser, BrowserContext, ViewportSize, expect
 
 from hubbub.http.static import WEB_ROOT
 from tests.support.browser import Tab, open_tab, running_browser
@@ -20,7 +20,7 @@ from tests.support.service import RunningService, running_service, start_service
 # One browser for the file, so one loop; each test has a service and a browser context of its own.
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-PHONE: Final = {"width": 390, "height": 780}
+PHONE: Final = ViewportSize(width=390, height=780)
 
 SOONER_THAN_FORGOTTEN_MS: Final = 5_000
 """A typist of whom nothing is heard is forgotten after seven seconds; one who stops is said to have stopped."""
@@ -80,6 +80,16 @@ async def fill_room(service: RunningService, title: str, count: int) -> list[str
         for number, body in enumerate(bodies):
             await bot.ok("message:send", {"room": title.lower(), "key": f"k{number}", "body": body})
     return bodies
+
+
+async def small_buttons(tab: Tab) -> list[str]:
+    """The buttons on the screen that are less than forty pixels wide or high, with their sizes."""
+    buttons = await tab.page.get_by_role("button").all()
+    boxes = [
+        (await button.get_attribute("aria-label") or await button.inner_text(), await button.bounding_box())
+        for button in buttons
+    ]
+    return [f"{name}: {box}" for name, box in boxes if box is not None and min(box["width"], box["height"]) < 40]
 
 
 class TestTalk:
@@ -286,12 +296,67 @@ class TestConnection:
 
 
 class TestLongTexts:
-    async def test_what_is_too_long_is_not_sent_and_holds_up_nothing(self, alice: Tab) -> None:
+    async def test_what_is_too_long_is_not_sent_and_holds_up_nothing(self, alice: Tab, bob: Tab) -> None:
+        """It is said so at once, and still after a reload; the connection stays as it is."""
         await alice.say("x" * 200_000)
         await alice.say("after")
-        await expect(alice.log.locator("li.message .body")).to_have_text(["after"])
-        await expect(alice.page.get_by_text("Not sent")).to_be_visible()
+        await expect(bob.log.locator("li.message .body")).to_have_text(["after"])
+        refused = alice.log.locator("li.pending[data-status=failed]")
+        await expect(refused).to_contain_text("Not sent. That is too long.")
         await alice.wait_state("Online")
+        await alice.page.reload()
+        await alice.wait_joined("Lobby")
+        await expect(refused).to_contain_text("Not sent. That is too long.")
+        await alice.press("Try again")
+        await alice.say("later")
+        await expect(bob.log.locator("li.message .body")).to_have_text(["after", "later"])
+        await alice.wait_state("Online")
+        await alice.press("Discard")
+        await alice.wait_bodies("after", "later")
+
+    async def test_what_is_too_long_is_folded_until_it_is_asked_for(self, alice: Tab) -> None:
+        """Its first lines tell which one it was; the buttons below it stay on the screen."""
+        await alice.say("line\n" * 2_000)
+        refused = alice.log.locator("li.pending[data-status=failed]")
+        await expect(refused.locator(".body")).to_have_text("line\n" * 4 + "line…")
+        await expect(refused.get_by_role("button", name="Discard")).to_be_in_viewport()
+        await alice.press("Show all", within=refused)
+        await expect(refused.locator(".body")).not_to_contain_text("…")
+        await expect(refused.get_by_role("button", name="Show less")).to_be_in_viewport()
+
+    async def test_an_edit_that_is_too_long_stays_in_the_field(self, alice: Tab) -> None:
+        """It can be made shorter there; the connection stays as it is."""
+        await alice.say("short")
+        await alice.wait_bodies("short")
+        await alice.act("short", "Edit")
+        field = alice.page.get_by_role("textbox", name="Edit your message")
+        await field.fill("x" * 200_000)
+        await field.press("Enter")
+        await expect(alice.page.get_by_text("That is too long.")).to_be_visible()
+        await alice.wait_state("Online")
+        await field.fill("shorter")
+        await field.press("Enter")
+        await alice.wait_bodies("shorter (edited)")
+
+
+class TestNames:
+    async def test_a_name_of_spaces_is_answered_with_what_is_missing(
+        self, context: BrowserContext, service: RunningService
+    ) -> None:
+        """Of a visitor, and of a room."""
+        async with content_tab(context) as tab:
+            needed = tab.page.get_by_role("alert").filter(has_text="A name is needed")
+            await tab.page.goto(service.url)
+            await tab.page.get_by_label("Your name").fill("   ")
+            await tab.press("Come in")
+            await expect(needed).to_be_visible()
+            await tab.page.get_by_label("Your name").fill("Kim")
+            await tab.press("Come in")
+            await tab.wait_state("Online")
+            await tab.press("New room")
+            await tab.page.get_by_label("Name of the room").fill("   ")
+            await tab.press("Make the room")
+            await expect(needed).to_be_visible()
 
 
 class TestDevices:
@@ -328,7 +393,7 @@ class TestDevices:
     async def test_a_phone_shows_the_rooms_or_the_room(self, context: BrowserContext, service: RunningService) -> None:
         """Nothing is wider than the screen, and the way back leads to the list."""
         async with content_tab(context) as tab:
-            await tab.page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+            await tab.page.set_viewport_size(PHONE)
             await tab.come_in(service.url, "Kim")
             await tab.make_room("Pocket")
             await tab.say("a long word: " + "x" * 300)
@@ -341,3 +406,28 @@ class TestDevices:
             await expect(tab.log).to_have_count(0)
             await tab.page.go_back()
             await expect(tab.log).to_be_visible()
+
+    async def test_what_a_finger_presses_is_at_least_forty_pixels_wide_and_high(
+        self, browser: Browser, service: RunningService
+    ) -> None:
+        """On a phone, in the list of rooms and in a room, with its members and without."""
+        context = await browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+        try:
+            async with content_tab(context) as tab:
+                await tab.come_in(service.url, "Kim")
+                assert await small_buttons(tab) == []
+                await tab.make_room("Pocket")
+                await tab.say("hello")
+                await tab.wait_bodies("hello")
+                await tab.message("hello").tap()
+                for action in ("All rooms", "React", "Reply", "Edit", "Delete", "1 member"):
+                    await expect(tab.page.get_by_role("button", name=action)).to_be_visible()
+                assert await small_buttons(tab) == []
+                await tab.press("React")
+                assert await small_buttons(tab) == []
+                await tab.press("👍")
+                await expect(tab.page.get_by_role("button", name="👍 1")).to_be_visible()
+                await tab.press("1 member")
+                assert await small_buttons(tab) == []
+        finally:
+            await context.close()

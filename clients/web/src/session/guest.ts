@@ -24,3 +24,8 @@ export async function becomeGuest(
   }
   return { ok: false, error: BAD_ANSWER }
 }
+
+/** What keeps a name from being tried at all, in words; null if nothing does. */
+export function nameProblem(name: string): string | null {
+  return name.trim() === '' ? 'A name is needed, and spaces alone are none.' : null
+}

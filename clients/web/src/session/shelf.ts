@@ -1,4 +1,4 @@
-import type { Outbox, OutboxEntry } from '../state/outbox'
+import { makeEntry, type Outbox, type OutboxEntry } from '../state/outbox'
 import type { Room } from '../state/room'
 import { isRecord } from '../wire/errors'
 
@@ -19,7 +19,11 @@ export class OutboxShelf {
     for (const room of Object.values(rooms)) if (room.outbox.length > 0) outboxes[room.doc.id] = room.outbox
     if (sameOutboxes(outboxes, this.lastKept)) return
     this.lastKept = outboxes
-    this.storage.setItem(NAME, JSON.stringify({ user, outboxes }))
+    try {
+      this.storage.setItem(NAME, JSON.stringify({ user, outboxes }))
+    } catch {
+      // A browser keeps a few megabytes for a tab. What is more than that does not survive a reload; the page goes on.
+    }
   }
 
   /** Hand what the user had left to send to a room over to the caller. */
@@ -40,7 +44,7 @@ function readOutboxes(text: string | null, user: string): Outboxes {
   if (!isRecord(kept) || kept['user'] !== user || !isRecord(kept['outboxes'])) return {}
   const outboxes: Record<string, Outbox> = {}
   for (const [room, entries] of Object.entries(kept['outboxes'])) {
-    if (Array.isArray(entries)) outboxes[room] = entries.filter(isEntry)
+    if (Array.isArray(entries)) outboxes[room] = entries.filter(isEntry).map(whole)
   }
   return outboxes
 }
@@ -56,6 +60,11 @@ function parse(text: string | null): unknown {
 function sameOutboxes(a: Outboxes, b: Outboxes): boolean {
   const rooms = Object.keys(a)
   return rooms.length === Object.keys(b).length && rooms.every((room) => a[room] === b[room])
+}
+
+/** An entry that an older page kept may lack what this one counts. */
+function whole(entry: OutboxEntry): OutboxEntry {
+  return { ...makeEntry(entry.key, entry.body, null, 0), ...entry }
 }
 
 function isEntry(value: unknown): value is OutboxEntry {

@@ -1,4 +1,4 @@
-import type { RoomDoc, UserDoc } from '../wire/documents'
+import type { LimitsDoc, RoomDoc, UserDoc } from '../wire/documents'
 import { FRESH, type ConnectionMemory } from './connection'
 import type { Room } from './room'
 
@@ -21,6 +21,8 @@ export interface State {
   readonly connection: ConnectionMemory
   /** Null before the first `hello`. */
   readonly me: UserDoc | null
+  /** Null before the first `hello`. */
+  readonly limits: LimitsDoc | null
   /** The rooms that the user is in or was invited to, by id. */
   readonly rooms: Readonly<Record<string, Room>>
   readonly found: Found
@@ -32,6 +34,7 @@ export interface State {
 export const INITIAL: State = {
   connection: FRESH,
   me: null,
+  limits: null,
   rooms: {},
   found: { query: '', rooms: [], cursor: null, loading: false },
   current: null,

@@ -2,7 +2,7 @@ import type { Socket } from 'socket.io-client'
 import { expired } from '../state/typing'
 import { INITIAL, withEveryRoom, withoutRoom, withRoom, type State } from '../state/state'
 import { Store } from '../state/store'
-import type { RoomDoc, UserDoc } from '../wire/documents'
+import type { LimitsDoc, RoomDoc, UserDoc } from '../wire/documents'
 import { explain } from '../wire/errors'
 import { SocketWire } from '../wire/socket'
 import type { OutboxShelf } from '../session/shelf'
@@ -49,10 +49,7 @@ export class Client {
     this.reader = new Reader(this.context)
     this.typist = new Typist(this.context)
     this.link = new Link(socket, this.store, { onApart: () => this.setApart(), onIdentityLost })
-    this.context.wire.on('hello', ({ user, limits }) => {
-      this.sender.maxBody = limits.body
-      void this.greeted(user)
-    })
+    this.context.wire.on('hello', ({ user, limits }) => void this.greeted(user, limits))
     this.context.wire.on('closing', (closing) => this.link.announced(closing))
     listen(this.context, this.subscriber, this.directory)
     this.store.subscribe(() => this.keepOutboxes())
@@ -95,8 +92,8 @@ export class Client {
     dismiss(this.store, notice)
   }
 
-  private async greeted(me: UserDoc): Promise<void> {
-    this.store.update((state) => ({ ...state, me }))
+  private async greeted(me: UserDoc, limits: LimitsDoc): Promise<void> {
+    this.store.update((state) => ({ ...state, me, limits }))
     this.link.greeted()
     if (this.firstRoom !== null) this.open(this.firstRoom)
     this.firstRoom = null

@@ -1,8 +1,9 @@
+import { isLonger } from '../state/length'
 import { documentApplied, olderApplied, trimmed } from '../state/room'
 import { withRoom } from '../state/state'
 import { hasMoreBefore } from '../state/timeline'
 import type { MessageDoc } from '../wire/documents'
-import { explain } from '../wire/errors'
+import { explain, TOO_LONG } from '../wire/errors'
 import type { Result } from '../wire/wire'
 import { myId, type Context } from './context'
 import { notify } from './notices'
@@ -15,8 +16,18 @@ export class Messages {
 
   /** Returns whether it was done; `rev` is given so that nobody overwrites what they have not seen. */
   async edit(message: MessageDoc, body: string): Promise<boolean> {
+    if (!this.fits(body)) {
+      notify(this.context.store, 'error', explain(TOO_LONG))
+      return false
+    }
     const { id, room, rev } = message
     return this.changed(room, await this.context.wire.call('message:edit', { room, id, body, rev }))
+  }
+
+  /** Whether a body is within the service's limit: the frame of one that is not would end the connection. */
+  fits(body: string): boolean {
+    const { limits } = this.context.store.get()
+    return limits === null || !isLonger(body, limits.body)
   }
 
   async remove({ room, id }: MessageDoc): Promise<boolean> {

@@ -1,23 +1,28 @@
-import { makeEntry, nextEntry, refused, retried, settled, type OutboxEntry } from '../state/outbox'
+import {
+  lost,
+  makeEntry,
+  nextEntry,
+  refused,
+  retried,
+  settled,
+  withTooLongFailed,
+  type OutboxEntry,
+} from '../state/outbox'
 import { documentApplied, type Room } from '../state/room'
 import { withRoom } from '../state/state'
-import type { ErrorObject } from '../wire/errors'
 import type { Calls } from '../wire/events'
 import { retryDelayMs, wait } from './backoff'
-import { myId, type Context } from './context'
+import { isOnline, myId, type Context } from './context'
 
 /**
  * Empties outboxes: one message of a room at a time, in the order of writing, each again and again under its key until
- * the service has acknowledged or refused it.
+ * the service has acknowledged or refused it. What cannot be sent is failed here and does not hold up the rest.
  */
 export class Sender {
   /** The rooms whose outbox is being emptied. */
   private readonly busy = new Set<string>()
   /** Cut short the waits of rooms between two attempts. */
   private readonly hurry = new Map<string, () => void>()
-  /** The longest body that the service takes, in code points. What is longer is not even sent: it could be so long that
-   * the service ends the connection, again at every attempt. */
-  maxBody = Infinity
 
   constructor(
     private readonly context: Context,
@@ -41,6 +46,7 @@ export class Sender {
 
   /** Send what waits, as long as the room is subscribed. To be called again whenever it has become so. */
   async flush(id: string): Promise<void> {
+    this.failTooLong(id)
     if (this.busy.has(id)) {
       this.hurry.get(id)?.()
       return
@@ -54,20 +60,29 @@ export class Sender {
   }
 
   private async send(id: string, entry: OutboxEntry): Promise<void> {
-    if (lengthOf(entry.body) > this.maxBody) {
-      this.edit(id, (room) => ({ ...room, outbox: refused(room.outbox, entry.key, TOO_LARGE) }))
-      return
-    }
     const result = await this.context.wire.call('message:send', sendRequest(id, entry))
     if (result.ok) {
       this.edit(id, (room) => documentApplied(room, myId(this.context), result.data.message))
       this.discard(id, entry.key)
       return
     }
-    if (!this.isSubscribed(id)) return
     const { error } = result
+    if (error.code === 'no_answer' && !isOnline(this.context)) {
+      return this.edit(id, (room) => ({ ...room, outbox: lost(room.outbox, entry.key) }))
+    }
+    if (!this.isSubscribed(id)) return
     this.edit(id, (room) => ({ ...room, outbox: refused(room.outbox, entry.key, error) }))
     if (error.retryable) await this.pause(id, entry.attempts, error.retry_after)
+  }
+
+  /** At once, whether the room is subscribed or not, so that nobody waits for what will never go. */
+  private failTooLong(id: string): void {
+    const { limits } = this.context.store.get()
+    if (limits === null) return
+    this.edit(id, (room) => {
+      const outbox = withTooLongFailed(room.outbox, limits.body)
+      return outbox === room.outbox ? room : { ...room, outbox }
+    })
   }
 
   /** A wait that the service asked for is kept; one of our own ends when there is a reason to hope. */
@@ -94,13 +109,6 @@ export class Sender {
   private edit(id: string, edit: (room: Room) => Room): void {
     this.context.store.update((state) => withRoom(state, id, edit))
   }
-}
-
-const TOO_LARGE: ErrorObject = { code: 'too_large', message: '', retryable: false }
-
-/** In code points, as the service counts. */
-function lengthOf(body: string): number {
-  return Array.from(body.normalize('NFC')).length
 }
 
 function sendRequest(room: string, entry: OutboxEntry): Calls['message:send']['request'] {

@@ -38,3 +38,13 @@ export function linkPieces(text: string): { readonly text: string; readonly isLi
     .map((piece, index) => ({ text: piece, isLink: index % 2 === 1 }))
     .filter((piece) => piece.text !== '')
 }
+
+const FOLDED_LINES = 5
+const FOLDED_LENGTH = 300
+
+/** The beginning of a text that is not worth its whole height: a few lines of it, at most 300 UTF-16 units. */
+export function folded(text: string): string {
+  const lines = text.slice(0, FOLDED_LENGTH).split('\n').slice(0, FOLDED_LINES).join('\n')
+  // Half of a surrogate pair is no character.
+  return lines.length === text.length ? text : `${lines.replace(/[\uD800-\uDBFF]$/, '')}…`
+}

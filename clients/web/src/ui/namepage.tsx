@@ -1,5 +1,5 @@
 import { useRef, useState } from 'preact/hooks'
-import { becomeGuest } from '../session/guest'
+import { becomeGuest, nameProblem } from '../session/guest'
 import { explain } from '../wire/errors'
 import { useFocusWhenShown } from './hooks'
 
@@ -16,7 +16,9 @@ export function NamePage({ reason, onToken }: { reason: string | null; onToken: 
   async function submit(event: Event): Promise<void> {
     event.preventDefault()
     const wanted = name.trim()
-    if (wanted === '') return field.current?.focus()
+    const problem = nameProblem(name)
+    setError(problem)
+    if (problem !== null) return field.current?.focus()
     setBusy(true)
     const result = await becomeGuest(wanted)
     setBusy(false)

@@ -1,4 +1,5 @@
 import { useRef, useState } from 'preact/hooks'
+import { nameProblem } from '../session/guest'
 import type { Client } from '../sync/client'
 import { explain } from '../wire/errors'
 import { useFocusWhenShown } from './hooks'
@@ -25,7 +26,9 @@ function NewRoomForm({ client, onDone }: { client: Client; onDone: () => void })
 
   async function submit(event: Event): Promise<void> {
     event.preventDefault()
-    if (title.trim() === '') return field.current?.focus()
+    const problem = nameProblem(title)
+    setError(problem)
+    if (problem !== null) return field.current?.focus()
     const result = await client.directory.create(title.trim(), topic.trim())
     if (result.ok) {
       client.open(result.data.room.id)

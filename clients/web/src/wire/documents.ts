@@ -57,6 +57,12 @@ export interface UserDoc {
   readonly guest: boolean
 }
 
+/** The service's bounds, as far as the page keeps them by itself. */
+export interface LimitsDoc {
+  /** Of a message's text: code points, after NFC. */
+  readonly body: number
+}
+
 /** What `room` pushes: the document without what is of the asking user. */
 export type SharedRoomDoc = Omit<RoomDoc, 'role' | 'read_seq' | 'unread'>
 

@@ -16,8 +16,8 @@ export type ServiceCode =
   | 'unavailable'
   | 'internal'
 
-/** Codes that arise on this side: no ack in time, no connection, an answer that is none. */
-export type LocalCode = 'no_answer' | 'bad_answer'
+/** Codes that arise on this side: no ack in time, no connection, an answer that is none, a call that ends connections. */
+export type LocalCode = 'no_answer' | 'bad_answer' | 'connection_lost'
 
 export interface ErrorObject {
   readonly code: ServiceCode | LocalCode
@@ -37,6 +37,15 @@ export const NO_ANSWER: ErrorObject = {
 export const BAD_ANSWER: ErrorObject = {
   code: 'bad_answer',
   message: 'The service answered with something that this page does not understand.',
+  retryable: false,
+}
+
+/** What the service would say of a body over its limit, if it could read the frame that carries it. */
+export const TOO_LONG: ErrorObject = { code: 'too_large', message: 'That is too long.', retryable: false }
+
+export const LOST_EACH_TIME: ErrorObject = {
+  code: 'connection_lost',
+  message: 'The connection was lost each time this was sent.',
   retryable: false,
 }
 

@@ -1,4 +1,5 @@
 import type {
+  LimitsDoc,
   MemberDoc,
   MessageDoc,
   Role,
@@ -73,7 +74,7 @@ export interface Pushes {
     node: string
     server_time: number
     version: string
-    limits: { body: number }
+    limits: LimitsDoc
   }
   message: MessageDoc
   room: SharedRoomDoc

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { becomeGuest } from '../../src/session/guest'
+import { becomeGuest, nameProblem } from '../../src/session/guest'
 
 const answering = (status: number, body: string) => () => Promise.resolve(new Response(body, { status }))
 
@@ -19,5 +19,12 @@ describe('becoming a guest', () => {
     const failing = () => Promise.reject(new TypeError('no network'))
     expect(await becomeGuest('Ann', failing)).toMatchObject({ error: { code: 'no_answer' } })
     expect(await becomeGuest('Ann', answering(200, '[]'))).toMatchObject({ error: { code: 'bad_answer' } })
+  })
+})
+
+describe('a name', () => {
+  it('is more than spaces', () => {
+    expect(nameProblem('  ')).toContain('A name is needed')
+    expect(nameProblem(' Ann ')).toBeNull()
   })
 })

@@ -29,6 +29,20 @@ describe('outboxes on the shelf', () => {
     expect(new OutboxShelf(storage).take('alice', 'a')).toEqual([])
   })
 
+  it('kept by an older page have their counts filled in', () => {
+    const storage = makeStorage()
+    storage.setItem('hubbub.outbox', '{"user":"alice","outboxes":{"a":[{"key":"k","body":"text"}]}}')
+    expect(new OutboxShelf(storage).take('alice', 'a')).toEqual([makeEntry('k', 'text', null, 0)])
+  })
+
+  it('that are larger than the shelf do not stop the page', () => {
+    const full = () => {
+      throw new DOMException('Full.', 'QuotaExceededError')
+    }
+    const shelf = new OutboxShelf({ ...makeStorage(), setItem: full })
+    expect(() => shelf.keep('alice', { a: roomWith('a', 'k1') })).not.toThrow()
+  })
+
   it('are not given to another user, nor made of what is no outbox', () => {
     const storage = makeStorage()
     new OutboxShelf(storage).keep('alice', { a: roomWith('a', 'k1') })

@@ -6,7 +6,12 @@ import { ALICE, roomDoc } from './documents'
 import { FakeService } from './fakeservice'
 
 /** Alice, online, with the room "lobby" not yet joined. */
-export function makeContext(): Context & { wire: FakeService; room: () => Room; goOffline: () => void } {
+export function makeContext(): Context & {
+  wire: FakeService
+  room: () => Room
+  goOffline: () => void
+  goOnline: () => void
+} {
   const store = new Store<State>({
     ...INITIAL,
     connection: { shown: { state: 'online' }, wasOnline: true, farewell: null },
@@ -24,7 +29,9 @@ export function makeContext(): Context & { wire: FakeService; room: () => Room; 
       ...state,
       connection: { ...state.connection, shown: { state: 'reconnecting', reason: null } },
     }))
-  return { wire: new FakeService(), store, room, goOffline }
+  const goOnline = () =>
+    store.update((state) => ({ ...state, connection: { ...state.connection, shown: { state: 'online' } } }))
+  return { wire: new FakeService(), store, room, goOffline, goOnline }
 }
 
 export const bodies = (room: Room): string[] => room.timeline.messages.map((message) => message.body)

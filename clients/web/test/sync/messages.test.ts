@@ -36,3 +36,15 @@ describe('reading back', () => {
     expect(room().loadingBefore).toBe(false)
   })
 })
+
+describe('an edit', () => {
+  it('that is too long is not sent, and the user is told', async () => {
+    const { wire, store, ...context } = makeContext()
+    store.update((state) => ({ ...state, limits: { body: 5 } }))
+    const editing = new Messages({ ...context, wire, store })
+    expect(editing.fits('short')).toBe(true)
+    expect(await editing.edit(wire.post('one'), 'longer')).toBe(false)
+    expect(wire.countOf('message:edit')).toBe(0)
+    expect(store.get().notices).toMatchObject([{ level: 'error', text: 'That is too long.' }])
+  })
+})

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { badgeText, dayName, hueClass, initials, linkPieces } from '../../src/ui/format'
+import { badgeText, dayName, folded, hueClass, initials, linkPieces } from '../../src/ui/format'
 
 describe('links', () => {
   it('are found in text, without the punctuation that follows them', () => {
@@ -26,5 +26,17 @@ describe('short forms', () => {
     const now = new Date(2024, 4, 17, 12).getTime()
     expect(dayName(now, now)).toBe('Today')
     expect(dayName(now - 86_400_000, now)).toBe('Yesterday')
+  })
+})
+
+describe('a folded text', () => {
+  it('is its first lines, and says that there is more', () => {
+    expect(folded('1\n2\n3\n4\n5')).toBe('1\n2\n3\n4\n5')
+    expect(folded('1\n2\n3\n4\n5\n6')).toBe('1\n2\n3\n4\n5…')
+  })
+
+  it('is short where one line is long, and ends with a whole character', () => {
+    expect(folded('x'.repeat(200_000))).toBe(`${'x'.repeat(300)}…`)
+    expect(folded(`x${'👍'.repeat(200)}`)).toBe(`x${'👍'.repeat(149)}…`)
   })
 })

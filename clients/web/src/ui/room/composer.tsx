@@ -48,6 +48,8 @@ export function Composer({ room, client, intent, onIntent, onEditLast }: Props) 
     if (body === '') return
     if (editing !== null) {
       if (body !== editing.body) void client.messages.edit(editing, body)
+      // What was written stays in the field, to be made shorter.
+      if (!client.messages.fits(body)) return
     } else {
       client.sender.post(id, body, intent.kind === 'reply' ? intent.message.id : null)
       drafts.delete(id)
