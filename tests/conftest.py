@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Generator
+from types import FrameType
 
 import hypothesis
 import pytest
@@ -18,6 +21,24 @@ hypothesis.settings.load_profile("hubbub")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests of tests/chaos at full length")
+
+
+LONGEST_TEST_S = 600
+"""A test that takes longer hangs. It fails then, so that the run ends and says which one it was."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"{item.nodeid} hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST_TEST_S if item.config.getoption("--full") else LONGEST_TEST_S // 4)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def skipped_count(config: pytest.Config) -> int:

@@ -64,8 +64,10 @@ class Writer:
         for task in (writing, gone):
             task.cancel()
         results = await asyncio.gather(writing, gone, return_exceptions=True)
+        # The library may wait without end for a connection that was cut in the middle of its making.
         with contextlib.suppress(Exception):
-            await client.close()
+            async with asyncio.timeout(10):
+                await client.close()
         for result in results:
             if isinstance(result, AssertionError):
                 raise result
