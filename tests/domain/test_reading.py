@@ -11,6 +11,7 @@ import pytest
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER
+from tests.support.history import eventually
 from tests.support.house import ChatHouse, outlet_of, refusal_of
 
 
@@ -283,9 +284,7 @@ class TestHistory:
             page = await house.chat.reading.search(client, {"query": "lunch", **more})
             return sorted(message["body"] for message in page["messages"])
 
-        async with asyncio.timeout(20):
-            while await found(ada) != ["lunch in public", "lunch in secret"]:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: found(ada), ["lunch in public", "lunch in secret"])
         assert await found(eve) == ["lunch in public"]
         assert await found(await house.enter("ada", rooms=["tea"])) == ["lunch in public"]
         assert await refusal_of(found(eve, room=secret)) == "not_found"

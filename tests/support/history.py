@@ -141,7 +141,7 @@ async def eventually(look: Callable[[], Awaitable[object]], expected: object) ->
     try:
         async with asyncio.timeout(20):
             while (seen := await look()) != expected:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)  # Each look is a read of the store: it takes its time.
     except TimeoutError:
         assert seen == expected
 
