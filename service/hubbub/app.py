@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -30,7 +31,7 @@ from hubbub.http.cors import is_same_origin
 from hubbub.http.health import Readiness
 from hubbub.http.routes import add_routes
 from hubbub.namespaces.chat import ChatNamespace
-from hubbub.pipeline.answers import Answers
+from hubbub.pipeline.answers import DEADLINE_S, Answers
 from hubbub.pipeline.auth import Authenticate
 from hubbub.pipeline.base import Middleware
 from hubbub.pipeline.observe import Observe
@@ -40,8 +41,10 @@ from hubbub.pipeline.tokens import TokenVerifier
 from hubbub.pipeline.validation import Validate
 from hubbub.settings import Settings
 from hubbub.telemetry import Metrics, configure_logging
-from hubbub.transport.fanout import Fanout
+from hubbub.transport.addresses import Addresses
+from hubbub.transport.bounds import Bounds
 from hubbub.transport.server import Server
+from hubbub.transport.tcp import BACKLOG, DESCRIPTORS_WANTED, listening_sockets, raise_descriptor_limit
 from hubbub.version import VERSION
 
 __all__ = ["Service", "run"]
@@ -78,12 +81,14 @@ class Service:
         self.tokens = TokenVerifier(settings)
         self.sessions = Sessions(self.tokens, clock=clock, expiring_s=settings.token_expiring_s)
         self.wire = Server(
-            ping_interval_s=settings.ping_interval_s,
-            ping_timeout_s=settings.ping_timeout_s,
-            max_packet_bytes=settings.max_packet_bytes,
+            bounds=_bounds(settings),
             allow_origin=_origin_rule(settings),
+            node=settings.node,
+            addresses=Addresses(settings.trusted_proxies),
+            max_per_address=settings.connections_per_address if settings.limits else 0,
+            on_closed=lambda code: self.metrics.closed.labels(code).inc(),
         )
-        self.fanout = Fanout(CHAT, on_sent=self.metrics.deliveries.inc)
+        self.fanout = self.wire.fanout(CHAT, on_sent=self.metrics.deliveries.inc)
         self.writer = Writer(
             self.history,
             max_queued=settings.max_queued,
@@ -143,8 +148,8 @@ class Service:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self.settings.host, self.settings.port, backlog=1024)
-        await site.start()
+        for listener in await listening_sockets(self.settings.host, self.settings.port):
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
         host, port = runner.addresses[0][:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._stack.push_async_callback(self._let_go)
@@ -200,6 +205,13 @@ def run(settings: Settings) -> None:
     Raises `StoreError` and `OSError` (the address) before anything listens.
     """
     configure_logging(level=settings.log_level, json=settings.json_logs)
+    descriptors = raise_descriptor_limit()
+    if descriptors < DESCRIPTORS_WANTED:
+        raise OSError(
+            errno.EMFILE,
+            f"this process may open {descriptors} files, and each connection takes one; "
+            f"allow {DESCRIPTORS_WANTED} at least (ulimit -n, or LimitNOFILE= of systemd)",
+        )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # What is loaded by now stays; looking through it again at each collection is a tenth of the CPU of an ack.
     gc.freeze()
@@ -235,6 +247,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        packet_bytes=settings.max_packet_bytes,
+        outbox_bytes=settings.outbox_bytes,
+        deflate_bytes=settings.deflate_bytes,
+        ping_interval_s=settings.ping_interval_s,
+        ping_timeout_s=settings.ping_timeout_s,
+        event_s=DEADLINE_S,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 from hubbub.settings_fields import (
     Choice,
+    Network,
+    Networks,
     NodeName,
     Origins,
     Seconds,
@@ -152,6 +154,36 @@ class Settings:
         what="Web origins whose pages may use the service, for CORS and WebSocket; `*` for all, with a warning.",
         zero="Empty: only pages that the service itself serves.",
         why="Any page in a user's browser could otherwise speak in that user's name where cookies carry the token.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        Networks(),
+        (),
+        what="Addresses and networks of our own proxies, whose `X-Forwarded-For` says who the client is.",
+        zero="Empty: the peer of the connection is the client, and headers are not believed.",
+        why="Anybody can write such a header; only who is known to add to it may be believed.",
+    )
+    connections_per_address: int = setting(
+        Whole(low=0, high=1_000_000),
+        500,
+        unit="connections",
+        what="How many connections one address may have; one more is answered 429. Loopback is not counted.",
+        zero="0: any number.",
+        why="An office behind one address fits in; one machine cannot take all descriptors.",
+    )
+    outbox_bytes: int = setting(
+        Whole(low=524_288, high=2**30),
+        1_048_576,
+        unit="bytes",
+        what="What may wait for one connection that reads slowly; past half of it rooms are suspended with `gap`.",
+        why="Two of the largest pages and the traffic around them, and a thousand slow readers stay below a gigabyte.",
+    )
+    deflate_bytes: int = setting(
+        Whole(low=0, high=16 * 2**20),
+        0,
+        unit="bytes",
+        what="Packets of at least this size are compressed for WebSocket clients that offer it, once for all of them.",
+        zero="0: never.",
+        why="Compressing costs more CPU than sending, unless the line is slow or metered; then 1024 is a good start.",
     )
     limits: bool = setting(
         Switch(),

@@ -20,6 +20,8 @@ from marshmallow import ValidationError, fields
 __all__ = [
     "Choice",
     "Declaration",
+    "Network",
+    "Networks",
     "NodeName",
     "Origins",
     "Seconds",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 _KEY: Final = "hubbub.setting"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,6 +202,19 @@ class Origins(fields.Field[tuple[str, ...]]):
         if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
             raise ValidationError("must be a list of origins such as https://chat.example.org")
         return tuple(dict.fromkeys(check_origin(item.strip()) for item in items))
+
+
+class Networks(fields.Field[tuple[Network, ...]]):
+    """Addresses and networks, separated by commas or as a list."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> tuple[Network, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        try:
+            return tuple(ipaddress.ip_network(item.strip()) for item in items)
+        except (ValueError, TypeError, AttributeError):
+            raise ValidationError("must be a list of addresses or networks such as 10.0.0.0/8") from None
 
 
 def check_host(text: str) -> str:

@@ -42,6 +42,13 @@ class Metrics:
             "hubbub_deliveries_total", "Events queued to recipients by fan-out.", registry=self.registry
         )
 
+        self.closed = Counter(
+            "hubbub_links_closed_total", "Ended Engine.IO connections, by reason.", ["code"], registry=self.registry
+        )
+        self.gaps = Counter(
+            "hubbub_gaps_total", "Rooms suspended on connections that read too slowly.", registry=self.registry
+        )
+
     def committed(self, size: int, seconds: float) -> None:
         """A batch of `size` writes was committed in `seconds`."""
         self.batch_size.observe(size)

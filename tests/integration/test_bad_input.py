@@ -163,13 +163,15 @@ class TestWire:
             await socket.send_str('42/chat,8["room:list",{}]')
             assert (await socket.receive_str(timeout=10)).startswith("43/chat,8[")
 
-    async def test_deep_nesting_is_refused_with_the_field(self, service: RunningService) -> None:
+    async def test_deep_nesting_is_refused_before_it_is_decoded(self, service: RunningService) -> None:
         async with aiohttp.ClientSession() as session:
             socket = await self.open(session, service, service.token(user="eve"))
             nested = "[" * 500 + "]" * 500
             await socket.send_str('42/chat,7["room:list",{"query":' + nested + "}]")
             answer = await socket.receive_str(timeout=10)
-            assert "query" in json.loads(answer.removeprefix("43/chat,7"))[0]["error"]["fields"]
+            error = json.loads(answer.removeprefix("43/chat,7"))[0]["error"]
+            assert error["code"] == "bad_request"
+            assert "Nested too deep" in error["fields"][""][0]
 
     @pytest.mark.parametrize(
         "frame", ["42/chat,[7]", "42/chat,{}", "42/chat,[]", "49/chat,x", "4", "45-[]", "42/chat,"]

@@ -35,7 +35,7 @@ class LooseConnection:
             self.is_open = False
             self.link.connections.pop(self.namespace, None)
 
-    def drop(self) -> None:
+    def drop(self, *, restart: bool = False) -> None:
         self.did.append(("<drop>", None))
         self.is_open = False
 

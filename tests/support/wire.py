@@ -13,6 +13,7 @@ from aiohttp import web
 
 from hubbub.errors import HubbubError
 from hubbub.transport.base import Connection, Incoming, Order
+from hubbub.transport.bounds import Bounds
 from hubbub.transport.server import Server
 
 __all__ = ["RawClient", "TinyHandler", "Wire", "raw_client", "wire"]
@@ -57,6 +58,9 @@ class TinyHandler:
     async def disconnected(self, connection: Connection, *, clean: bool) -> None:
         self.note("disconnected", connection.namespace, clean)
 
+    def suspended(self, connection: Connection, group: str) -> None:
+        self.note("suspended", connection.namespace, group)
+
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return {"ok": False, "error": error.document()}
 
@@ -97,16 +101,14 @@ class Wire:
     async def wait_no_links(self) -> None:
         """Until nothing is left of any connection."""
         async with asyncio.timeout(TIMEOUT_S):
-            while self.server.links or self.server._lanes or self.server.environ:
+            while self.server.links or self.server._busy or self.server.environ:
                 await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
 async def wire(**options: Any) -> AsyncIterator[Wire]:
     settings: dict[str, Any] = {
-        "ping_interval_s": 15,
-        "ping_timeout_s": 15,
-        "max_packet_bytes": 100_000,
+        "bounds": Bounds(packet_bytes=100_000),
         "allow_origin": lambda origin, host: origin == "https://good.example",
     }
     server = Server(**(settings | options))

@@ -10,7 +10,7 @@ import pytest
 from hubbub.domain.ports import Outlet
 from hubbub.namespaces.chat import ChatNamespace
 from hubbub.transport.base import Connection, Handler, Handshake, Incoming, Link, Order
-from hubbub.transport.server import _Connection
+from hubbub.transport.connection import NamespaceConnection
 from tests.support.connections import LooseConnection
 
 
@@ -29,7 +29,12 @@ def shape(function: Any) -> list[tuple[str, Any, bool]]:
 class TestTheSeam:
     @pytest.mark.parametrize(
         ("protocol", "made"),
-        [(Connection, _Connection), (Connection, LooseConnection), (Handler, ChatNamespace), (Outlet, _Connection)],
+        [
+            (Connection, NamespaceConnection),
+            (Connection, LooseConnection),
+            (Handler, ChatNamespace),
+            (Outlet, NamespaceConnection),
+        ],
     )
     def test_what_fits_it_has_all_its_methods(self, protocol: type, made: type) -> None:
         methods = methods_of(protocol)

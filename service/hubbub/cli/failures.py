@@ -61,4 +61,6 @@ def _about_address(error: OSError, settings: Settings) -> str | None:
         return f"Port {settings.port} needs privileges. Choose one above 1023 with --port or HUBBUB_PORT."
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{settings.host} is not an address of this machine. Choose another with --host or HUBBUB_HOST."
+    if error.errno == errno.EMFILE and error.strerror:
+        return f"{error.strerror[:1].upper()}{error.strerror[1:]}."
     return None

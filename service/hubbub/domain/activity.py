@@ -82,4 +82,6 @@ class Activity:
         for clients, mention in ((plain, False), (mentioned, True)):
             if clients:
                 document: Mapping[str, object] = {"room": room_id, "seq": news.seq, "mention": mention}
-                self._channel.send_many([client.outlet for client in clients], "activity", document)
+                self._channel.send_many(
+                    [client.outlet for client in clients], "activity", document, volatile=True, key=("activity", uid)
+                )

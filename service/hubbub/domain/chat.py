@@ -50,6 +50,13 @@ class Chat:
                 if room is not None:
                     client.outlet.emit("room:removed", {"room": room.id, "reason": "token"})
 
+    def suspended(self, client: Client, uid: str) -> None:
+        """A connection could not keep up with a room, and is not subscribed to it any more: it is told with `gap`."""
+        client.joined.discard(uid)
+        room = self.house.rooms.by_uid(uid)
+        if room is not None:
+            client.outlet.emit("gap", {"room": room.id, "head": room.feed.delivered})
+
     async def close(self) -> None:
         """Stop what runs beside, and wait for what is on its way to the store."""
         self._activity.stop()

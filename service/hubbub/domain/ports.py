@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
 from hubbub.history.base import Change, Insert, Written
@@ -23,7 +23,11 @@ class Outlet(Protocol):
 
 
 class Channel(Protocol):
-    """Groups of outlets, to which an event goes encoded once. A group is a room's uid."""
+    """Groups of outlets, to which an event goes encoded once. A group is a room's uid.
+
+    What is `volatile` may be lost by a slow reader, who gets the newest of each `key`. Whoever cannot keep up with the
+    rest of a group is taken out of it (`Chat.suspended`).
+    """
 
     def subscribe(self, recipient: Any, group: str) -> None: ...
 
@@ -35,9 +39,27 @@ class Channel(Protocol):
 
     def size(self, group: str) -> int: ...
 
-    def publish(self, group: str, event: str, data: Any, *, skip: object = None) -> int: ...
+    def publish(
+        self,
+        group: str,
+        event: str,
+        data: Any,
+        *,
+        skip: object = None,
+        volatile: bool = False,
+        key: Hashable = None,
+    ) -> int: ...
 
-    def send_many(self, recipients: Iterable[Any], event: str, data: Any, *, skip: object = None) -> int: ...
+    def send_many(
+        self,
+        recipients: Iterable[Any],
+        event: str,
+        data: Any,
+        *,
+        skip: object = None,
+        volatile: bool = False,
+        key: Hashable = None,
+    ) -> int: ...
 
 
 class WritePort(Protocol):

@@ -88,7 +88,14 @@ class Posting:
         room = await self._house.enter(client, request["room"], Action.TYPING)
         person = client.user.person
         document = {"room": room.id, "user": person.id, "on": request["on"]}
-        self._house.channel.publish(room.uid, "typing", document, skip=client.outlet)
+        self._house.channel.publish(
+            room.uid,
+            "typing",
+            document,
+            skip=client.outlet,
+            volatile=True,
+            key=("typing", room.uid, client.user.person.id),
+        )
         return {}
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -138,13 +138,14 @@ class Reading:
         user = client.user.person.id
         read_seq, unread = await self._house.history.mark_read(room.uid, user, request["seq"])
         document = {"room": room.id, "user": user, "seq": read_seq}
-        self._house.channel.publish(room.uid, "read", document, skip=client.outlet)
+        key = ("read", room.uid, user)
+        self._house.channel.publish(room.uid, "read", document, skip=client.outlet, volatile=True, key=key)
         others = [
             each.outlet
             for each in self._house.roster.clients(user)
             if each is not client and room.uid not in each.joined and each.identity.covers(room.id)
         ]
-        self._house.channel.send_many(others, "read", document)
+        self._house.channel.send_many(others, "read", document, volatile=True, key=key)
         return {"read_seq": read_seq, "unread": unread}
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -102,6 +102,12 @@ class ChatNamespace:
             self._sessions.close(connection.link)
         _log.info("connection.closed", connection=connection.id, namespace=CHAT, clean=clean)
 
+    def suspended(self, connection: Connection, group: str) -> None:
+        client = connection.state
+        if isinstance(client, Client):
+            self._metrics.gaps.inc()
+            self._chat.suspended(client, group)
+
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return error_answer(error)
 

@@ -10,12 +10,14 @@ import structlog
 from hubbub.errors import HubbubError
 from hubbub.pipeline.base import Call, Proceed
 
-__all__ = ["Answers", "error_answer"]
+__all__ = ["DEADLINE_S", "Answers", "error_answer"]
 
 _log = structlog.get_logger("hubbub.pipeline")
 
 DEADLINE_S: Final = 30.0
-"""Within this time an event is answered even if the store hangs; stock clients give up at about the same time."""
+"""Within this time an event is answered even if the store hangs; stock clients give up at about the same time. The wire
+cancels what takes longer.
+"""
 
 
 def error_answer(error: HubbubError) -> dict[str, Any]:
@@ -28,12 +30,9 @@ class Answers:
     `HubbubError`.
 
     A handler that raises what is not a `HubbubError` has a fault: it is logged with its traceback, and the client is
-    told `internal` and no more. One that is cancelled, or that takes too long, has an outcome that nobody knows:
+    told `internal` and no more. One that is cancelled, because it takes too long, has an outcome that nobody knows:
     `unavailable`.
     """
-
-    def __init__(self, *, deadline_s: float = DEADLINE_S) -> None:
-        self._deadline_s = deadline_s
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         try:
@@ -46,8 +45,7 @@ class Answers:
 
     async def _guarded(self, call: Call, proceed: Proceed) -> Any:
         try:
-            async with asyncio.timeout(self._deadline_s):
-                return await proceed(call)
+            return await proceed(call)
         except HubbubError:
             raise
         except (TimeoutError, asyncio.CancelledError):

@@ -4,140 +4,265 @@ The rule is order of admission. An event begins when every event before it is do
 namespace names: *pipelined* events (sends) need only wait until those before them have taken their place in the
 writer's queue, and are acknowledged in order; *free* events (typing) wait for nothing.
 
-Each event knows only the one before it. Since an event is done only after the one before it is, that is enough. A lane
-holds nothing while nothing happens, and a task for each event that waits or runs. How many those may be is bounded: the
-transport stops reading while the lane is full.
+Those that wait or run stand in one line. Because a pipelined event begins only behind others that are taken, what runs
+is always the front of the line, and what is answered leaves at its head. How many those may be, and how many bytes, is
+bounded: the wire stops reading while the lane is full.
+
+No event costs a task that does not need one. An *eager* event is stepped in the turn of the loop in which it is
+admitted: most of what is free ends there, and a pipelined one that is admitted to the writer has nothing left but to
+wait for its commit, which needs no task either. What suspends earlier is taken over by a task.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, Final
 
 import structlog
 
 from hubbub.transport.base import Incoming, Order
 
-__all__ = ["Lane", "Work"]
+__all__ = ["Lane", "Reply", "Work"]
 
 _log = structlog.get_logger("hubbub.transport")
 
-Work = Callable[[Incoming], Awaitable[Any]]
+Work = Callable[[Incoming], Coroutine[Any, Any, Any]]
+Reply = Callable[[Any], None]
 
-
-class _Moment:
-    """Something that happens once. Costs a future only if somebody waits for it."""
-
-    __slots__ = ("_future", "has_come")
-
-    def __init__(self) -> None:
-        self.has_come = False
-        self._future: asyncio.Future[None] | None = None
-
-    def come(self) -> None:
-        self.has_come = True
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    async def wait(self) -> None:
-        if not self.has_come:
-            await asyncio.shield(self._awaited())
-
-    def then(self, callback: Callable[[], None]) -> None:
-        """Call back when it has come."""
-        self._awaited().add_done_callback(lambda _: callback())
-
-    def _awaited(self) -> asyncio.Future[None]:
-        if self._future is None:
-            self._future = asyncio.get_running_loop().create_future()
-        return self._future
+_WAITING: Final = 0
+_RUNNING: Final = 1
+_FINISHED: Final = 2
+_FAILED: Final = 3
 
 
 class _Job:
-    """An admitted event: `taken` when it has its place in line, `done` when it is acknowledged."""
+    """An admitted event."""
 
-    __slots__ = ("done", "incoming", "order", "taken")
+    __slots__ = ("began", "coroutine", "eager", "incoming", "order", "reply", "result", "size", "state", "task", "work")
 
-    def __init__(self, name: str, args: tuple[Any, ...], order: Order) -> None:
+    def __init__(self, incoming: Incoming, order: Order, work: Work, reply: Reply, size: int, eager: bool) -> None:
+        self.incoming = incoming
         self.order = order
-        self.taken = _Moment()
-        self.done = _Moment()
-        self.incoming = Incoming(name, args, self.taken.come)
-
-    def finish(self) -> None:
-        self.taken.come()
-        self.done.come()
+        self.work = work
+        self.reply = reply
+        self.size = size
+        self.eager = eager
+        self.state = _WAITING
+        self.result: Any = None
+        self.began = 0.0
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
 
 
 class Lane:
     """The events of one Engine.IO connection, in all its namespaces.
 
-    `limit` is how many admitted events may wait or run at once before the lane is full.
+    It is full with `limit` events or `limit_bytes` bytes. `on_room` is called when it is full no more, and `on_idle`
+    when nothing is left in it.
     """
 
-    def __init__(self, *, limit: int = 256) -> None:
+    __slots__ = (
+        "_advancing",
+        "_bytes",
+        "_count",
+        "_free",
+        "_limit",
+        "_limit_bytes",
+        "_line",
+        "_started",
+        "_was_full",
+        "on_idle",
+        "on_room",
+    )
+
+    def __init__(
+        self,
+        *,
+        limit: int = 256,
+        limit_bytes: int = 524_288,
+        on_room: Callable[[], None] | None = None,
+        on_idle: Callable[[], None] | None = None,
+    ) -> None:
         self._limit = limit
-        self._last: _Job | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._changed: asyncio.Future[None] | None = None
+        self._limit_bytes = limit_bytes
+        self._line: deque[_Job] = deque()
+        self._started = 0
+        self._free: set[_Job] = set()
+        self._count = 0
+        self._bytes = 0
+        self._was_full = False
+        self._advancing = False
+        self.on_room = on_room
+        self.on_idle = on_idle
 
     def admit(
-        self, name: str, args: tuple[Any, ...], *, order: Order, work: Work, reply: Callable[[Any], None]
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        *,
+        order: Order,
+        work: Work,
+        reply: Reply,
+        size: int = 0,
+        eager: bool = False,
     ) -> None:
-        """Take an event in. `work` is awaited in its turn; what it returns goes to `reply`, then `after_ack` runs."""
-        job = _Job(name, args, order)
-        before = None
-        if order is not Order.FREE:
-            before, self._last = self._last, job
-        task = asyncio.ensure_future(self._perform(job, before, work, reply))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        """Take an event in. `work` is awaited in its turn; what it returns goes to `reply`, then `after_ack` runs.
+
+        If `work` raises, there is no answer, and the event counts as done.
+        """
+        incoming = Incoming(name, args, self._taken)
+        job = _Job(incoming, order, work, reply, size, eager)
+        self._count += 1
+        self._bytes += size
+        if order is Order.FREE:
+            self._free.add(job)
+            self._start(job)
+        else:
+            self._line.append(job)
+            self._advance()
+        if self.is_full:
+            self._was_full = True
 
     @property
     def is_full(self) -> bool:
-        return len(self._tasks) >= self._limit
+        return self._count >= self._limit or self._bytes >= self._limit_bytes
 
-    async def wait_for_room(self) -> None:
-        """Return when the lane is not full any more."""
-        while self.is_full:
-            await self._wait_change()
+    @property
+    def is_idle(self) -> bool:
+        return self._count == 0
 
-    async def wait_idle(self) -> None:
-        """Return when nothing waits or runs."""
-        while self._tasks:
-            await self._wait_change()
+    def expire(self, before: float) -> None:
+        """Cancel what began before this moment of the loop's clock: it is answered as its handler answers that."""
+        for job in [*self._free, *self._line]:
+            if job.state == _RUNNING and job.began < before:
+                self._cancel(job)
 
-    async def _wait_change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
+    # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("lane.failed", kind=type(error).__name__, exc_info=error)
-        if self._changed is not None:
-            self._changed.set_result(None)
-            self._changed = None
-        if not self._tasks:
-            self._last = None
+    def _taken(self) -> None:
+        """The last that was started has its place in line."""
+        if self._started < len(self._line) and not self._advancing:
+            asyncio.get_running_loop().call_soon(self._advance)
 
-    async def _perform(self, job: _Job, before: _Job | None, work: Work, reply: Callable[[Any], None]) -> None:
+    def _advance(self) -> None:
+        """Answer what is done at the head, start what may start behind it."""
+        if self._advancing:
+            return  # What just ended or was taken is seen by the loop below, which is on the stack.
+        self._advancing = True
+        line = self._line
         try:
-            if before is not None:
-                both_pipelined = job.order is Order.PIPELINED and before.order is Order.PIPELINED
-                await (before.taken if both_pipelined else before.done).wait()
-            result = await work(job.incoming)
-            if before is not None and not before.done.has_come:
-                await before.done.wait()
-            # From here to the last after_ack there is no await: nothing can come between the ack and what follows it.
-            reply(result)
-            for callback in job.incoming.after_ack:
-                callback()
+            while True:
+                while line and line[0].state >= _FINISHED:
+                    self._started -= 1
+                    self._answer(line.popleft())
+                if self._started >= len(line) or not self._may_start(line[self._started]):
+                    return
+                job = line[self._started]
+                self._started += 1
+                self._start(job)
         finally:
-            if before is None or before.done.has_come:
-                job.finish()
+            self._advancing = False
+
+    def _may_start(self, job: _Job) -> bool:
+        if self._started == 0:
+            return True
+        before = self._line[self._started - 1]
+        if job.order is not Order.PIPELINED or before.order is not Order.PIPELINED:
+            return False
+        return before.incoming.is_admitted or before.state >= _FINISHED
+
+    def _start(self, job: _Job) -> None:
+        job.state = _RUNNING
+        job.began = asyncio.get_running_loop().time()
+        running = job.work(job.incoming)
+        if job.eager:
+            job.coroutine = running
+            self._step(job, None)
+        else:
+            self._hand_over(job, running)
+
+    def _step(self, job: _Job, error: BaseException | None) -> None:
+        """Drive an event by hand: to its end, to a future, or into a task."""
+        assert job.coroutine is not None
+        try:
+            waits_for = job.coroutine.send(None) if error is None else job.coroutine.throw(error)
+        except StopIteration as done:
+            self._finish(job, _FINISHED, done.value)
+        except BaseException as failure:  # Also a cancellation: there is no task that it could end.
+            self._fail(job, failure)
+        else:
+            if job.incoming.is_admitted and isinstance(waits_for, asyncio.Future):
+                waits_for._asyncio_future_blocking = False
+                waits_for.add_done_callback(lambda _: self._step(job, None) if job.state == _RUNNING else None)
             else:
-                # It failed before its turn came. Those behind it wait for those before it all the same.
-                before.done.then(job.finish)
+                started, job.coroutine = job.coroutine, None
+                self._hand_over(job, _go_on(started, waits_for))
+
+    def _hand_over(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
+        job.task = asyncio.ensure_future(running)
+        job.task.add_done_callback(lambda task: self._on_task(job, task))
+
+    def _on_task(self, job: _Job, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self._fail(job, asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self._fail(job, error)
+        else:
+            self._finish(job, _FINISHED, task.result())
+
+    def _fail(self, job: _Job, error: BaseException) -> None:
+        _log.error("lane.failed", kind=type(error).__name__, exc_info=error)
+        self._finish(job, _FAILED, None)
+
+    def _finish(self, job: _Job, state: int, result: Any) -> None:
+        job.state = state
+        job.result = result
+        job.coroutine = job.task = None
+        if job.order is Order.FREE:
+            self._free.discard(job)
+            self._answer(job)
+        elif self._line and self._line[0] is job:
+            self._advance()
+
+    def _answer(self, job: _Job) -> None:
+        self._count -= 1
+        self._bytes -= job.size
+        try:
+            if job.state == _FINISHED:
+                # There is no await here: nothing can come between the ack and what follows it.
+                job.reply(job.result)
+                for callback in job.incoming.after_ack:
+                    callback()
+        except Exception as error:
+            _log.error("lane.failed", kind=type(error).__name__, exc_info=error)
+        finally:
+            if self._was_full and not self.is_full:
+                self._was_full = False
+                if self.on_room is not None:
+                    self.on_room()
+            if self._count == 0 and self.on_idle is not None:
+                self.on_idle()
+
+    def _cancel(self, job: _Job) -> None:
+        if job.task is not None:
+            job.task.cancel()
+        elif job.coroutine is not None:
+            self._step(job, asyncio.CancelledError())
+
+
+@coroutine
+def _go_on(started: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """The rest of a coroutine that has run up to its first suspension, for a task to run."""
+    while True:
+        thrown: BaseException | None = None
+        try:
+            yield waits_for
+        except BaseException as error:
+            thrown = error
+        try:
+            waits_for = started.send(None) if thrown is None else started.throw(thrown)
+        except StopIteration as done:
+            return done.value

@@ -24,15 +24,23 @@ class Order(Enum):
     """Begins when all before it are done, and is done before any after it begins."""
 
     PIPELINED = "pipelined"
-    """Begins when those before it are done, or pipelined and admitted; its ack follows theirs."""
+    """Begins when those before it are done, or pipelined and admitted; its ack follows theirs.
+
+    It is begun in the turn of the loop in which its frame came, with no task around it. Once it has said that it is
+    admitted, it may await nothing but plain futures.
+    """
 
     FREE = "free"
-    """Begins at once and waits for nothing: for what is worthless when late."""
+    """Begins at once, with no task around it until it suspends, and waits for nothing: for what is worthless when
+    late.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What the client's first HTTP request carried. Header names are lower case."""
+    """What the client's first HTTP request carried. Header names are lower case. `address` is the client's own, also
+    behind proxies that are trusted.
+    """
 
     headers: Mapping[str, str]
     cookies: Mapping[str, str]
@@ -59,9 +67,11 @@ class Connection(Protocol):
 
     id: str
     namespace: str
-    link: Link
     state: Any
     """Belongs to the layer above that handles this namespace."""
+
+    @property
+    def link(self) -> Link: ...
 
     @property
     def is_open(self) -> bool: ...
@@ -70,13 +80,15 @@ class Connection(Protocol):
         """Send one event to this client."""
 
     def disconnect(self) -> None:
-        """End this namespace with a Socket.IO DISCONNECT, after what was sent before. Stock clients stay away."""
+        """End this namespace with a Socket.IO DISCONNECT, after what was sent before. Stock clients stay away.
 
-    def drop(self) -> None:
-        """End the whole transport. Stock clients come back."""
+        Where it was the last, the transport ends some seconds later, if the client does not end it.
+        """
+
+    def drop(self, *, restart: bool = False) -> None:
+        """End the whole transport. Stock clients come back; a WebSocket is told 1012 if this is a `restart`."""
 
 
-@dataclass(slots=True, eq=False)
 class Incoming:
     """One event as it came from a client: its name and its arguments, unchecked.
 
@@ -85,10 +97,19 @@ class Incoming:
     behind it: the place for whatever the client must not see before its ack.
     """
 
-    name: str
-    args: tuple[Any, ...]
-    admitted: Callable[[], None]
-    after_ack: list[Callable[[], None]] = field(default_factory=list)
+    __slots__ = ("_on_admitted", "after_ack", "args", "is_admitted", "name")
+
+    def __init__(self, name: str, args: tuple[Any, ...], on_admitted: Callable[[], None]) -> None:
+        self.name = name
+        self.args = args
+        self.is_admitted = False
+        self.after_ack: list[Callable[[], None]] = []
+        self._on_admitted = on_admitted
+
+    def admitted(self) -> None:
+        if not self.is_admitted:
+            self.is_admitted = True
+            self._on_admitted()
 
 
 class Handler(Protocol):
@@ -109,6 +130,9 @@ class Handler(Protocol):
 
         Called once for each connection that `connect` let in, also when the peer vanished while `connect` ran.
         """
+
+    def suspended(self, connection: Connection, group: str) -> None:
+        """The client reads too slowly for a group: it has been taken out of it, and has to be told so."""
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         """The ack for an event that could not even be read."""

@@ -1,52 +1,107 @@
 """Who gets what: groups of connections, and one packet to all of a group.
 
-A packet is encoded once and the same object is queued to every recipient. A connection knows its groups, so that its
-end costs what it was in, not what the server holds.
+A packet is encoded and framed once. What is published to a group within one turn of the loop goes out at its end, to
+each connection in one write; whatever else is sent meanwhile, or changes who is in a group, comes behind it, because it
+lets out first what waits (`Batch.flush`). A connection knows its groups, so that its end costs what it was in, not what
+the server holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Protocol
 
-from engineio import packet as eio_packet
+from hubbub.transport.message import Keep, Message
+from hubbub.transport.outbox import Verdict
+from hubbub.transport.packets import event_message
+from hubbub.transport.session import Session
 
-from hubbub.transport.packets import event_packet
+__all__ = ["Batch", "Fanout"]
 
-__all__ = ["Fanout"]
+
+class Batch:
+    """What waits for the end of the turn, of all fan-outs of a server."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Fanout, dict[str, list[Message]]] = {}
+        self.is_empty = True
+
+    def add(self, fanout: Fanout, group: str, message: Message) -> None:
+        if self.is_empty:
+            self.is_empty = False
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.setdefault(fanout, {}).setdefault(group, []).append(message)
+
+    def flush(self) -> None:
+        """Let out what waits, now."""
+        if self.is_empty:
+            return
+        waiting, self._waiting = self._waiting, {}
+        self.is_empty = True
+        for fanout, groups in waiting.items():
+            for group, messages in groups.items():
+                fanout.write(group, messages)
 
 
 class _Recipient(Protocol):
-    def send(self, packet: eio_packet.Packet) -> None: ...
+    session: Session
+
+    def send(self, message: Message) -> Verdict: ...
 
 
 class Fanout:
-    """The groups of one namespace. `on_sent` is told how many recipients each event had, for the metrics."""
+    """The groups of one namespace. `on_sent` is told how many recipients each event had, for the metrics; `on_gap` of a
+    recipient that was taken out of a group because it reads too slowly.
+    """
 
-    def __init__(self, namespace: str, *, on_sent: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        batch: Batch | None = None,
+        on_sent: Callable[[int], None] | None = None,
+        on_gap: Callable[[Any, str], None] | None = None,
+    ) -> None:
         self._namespace = namespace
+        self._batch = batch if batch is not None else Batch()
         self._on_sent = on_sent
+        self._on_gap = on_gap
         self._groups: dict[str, dict[_Recipient, None]] = {}
-        self._of: dict[_Recipient, set[str]] = {}
+        self._of: dict[_Recipient, str | set[str]] = {}
 
     def subscribe(self, recipient: _Recipient, group: str) -> None:
+        self._batch.flush()
         self._groups.setdefault(group, {})[recipient] = None
-        self._of.setdefault(recipient, set()).add(group)
+        known = self._of.get(recipient)
+        if known is None:
+            self._of[recipient] = group  # Most are in one, and a set costs more than all else here.
+        elif isinstance(known, str):
+            if known != group:
+                self._of[recipient] = {known, group}
+        else:
+            known.add(group)
 
     def unsubscribe(self, recipient: _Recipient, group: str) -> None:
+        self._batch.flush()
         members = self._groups.get(group)
-        if members is not None and recipient in members:
-            del members[recipient]
-            if not members:
-                del self._groups[group]
-            groups = self._of[recipient]
-            groups.discard(group)
-            if not groups:
+        if members is None or recipient not in members:
+            return
+        del members[recipient]
+        if not members:
+            del self._groups[group]
+        known = self._of[recipient]
+        if isinstance(known, str):
+            del self._of[recipient]
+        else:
+            known.discard(group)
+            if not known:
                 del self._of[recipient]
 
     def forget(self, recipient: _Recipient) -> None:
         """Take a recipient out of all its groups."""
-        for group in list(self._of.get(recipient, ())):
+        known = self._of.get(recipient)
+        for group in [known] if isinstance(known, str) else list(known or ()):
             self.unsubscribe(recipient, group)
 
     def close(self, group: str) -> None:
@@ -57,21 +112,87 @@ class Fanout:
     def size(self, group: str) -> int:
         return len(self._groups.get(group, ()))
 
-    def publish(self, group: str, event: str, data: Any, *, skip: object = None) -> int:
-        """Send one event to a group, but not to `skip`. Returns how many it was sent to."""
-        members = self._groups.get(group)
-        return self.send_many(members, event, data, skip=skip) if members else 0
+    def publish(
+        self,
+        group: str,
+        event: str,
+        data: Any,
+        *,
+        skip: object = None,
+        volatile: bool = False,
+        key: Hashable = None,
+    ) -> int:
+        """Send one event to a group, but not to `skip`. Returns how many it was sent to.
 
-    def send_many(self, recipients: Iterable[_Recipient], event: str, data: Any, *, skip: object = None) -> int:
+        A slow reader loses what is `volatile`: the newest of the same `key` is kept as long as there is room. Else it
+        is suspended from the group.
+        """
+        members = self._groups.get(group)
+        if not members:
+            return 0
+        if volatile:
+            return self.send_many(members, event, data, skip=skip, volatile=True, key=key)
+        if skip is not None:
+            return self.send_many(members, event, data, skip=skip)
+        self._batch.add(self, group, event_message(self._namespace, event, data, keep=Keep.GAP, key=group))
+        return len(members)
+
+    def send_many(
+        self,
+        recipients: Iterable[_Recipient],
+        event: str,
+        data: Any,
+        *,
+        skip: object = None,
+        volatile: bool = False,
+        key: Hashable = None,
+    ) -> int:
         """Send one event to these recipients, encoded once."""
-        packet: eio_packet.Packet | None = None
+        self._batch.flush()
+        keep = Keep.MUST if not volatile else Keep.DROP if key is None else Keep.LATEST
+        message: Message | None = None
         count = 0
-        for recipient in recipients:
+        for recipient in list(recipients):
             if recipient is not skip:
-                if packet is None:
-                    packet = event_packet(self._namespace, event, data)
-                recipient.send(packet)
+                if message is None:
+                    message = event_message(self._namespace, event, data, keep=keep, key=key)
+                recipient.session.send(message)
                 count += 1
         if count and self._on_sent is not None:
             self._on_sent(count)
         return count
+
+    def write(self, group: str, messages: list[Message]) -> None:
+        """Write messages to all of a group: each connection gets them in one piece."""
+        members = self._groups.get(group)
+        if not members:
+            return
+        data = messages[0].frame if len(messages) == 1 else b"".join([message.frame for message in messages])
+        packed: bytes | None = None
+        slow: list[_Recipient] | None = None
+        for recipient in members:
+            session = recipient.session
+            if session.clear:
+                if session.deflate:
+                    if packed is None:
+                        threshold = session.bounds.deflate_bytes
+                        packed = b"".join([message.deflated(threshold) for message in messages])
+                    session.write(packed)
+                else:
+                    session.write(data)
+            elif slow is None:
+                slow = [recipient]
+            else:
+                slow.append(recipient)
+        if self._on_sent is not None:
+            self._on_sent(len(members) * len(messages))
+        for recipient in slow or ():
+            self._write_slowly(recipient, group, messages)
+
+    def _write_slowly(self, recipient: _Recipient, group: str, messages: list[Message]) -> None:
+        for message in messages:
+            if recipient.session.send(message) is Verdict.GAP:
+                self.unsubscribe(recipient, group)
+                if self._on_gap is not None:
+                    self._on_gap(recipient, group)
+                return

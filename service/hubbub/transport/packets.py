@@ -1,32 +1,251 @@
-"""Socket.IO packets with orjson beneath, for this server alone.
+"""Socket.IO packets (protocol 5), read strictly and written once.
 
-python-socketio's `json=` argument changes the codec of the whole process; a packet class of our own (`serializer=`)
-changes ours only. orjson refuses `NaN`, `Infinity` and lone surrogates, which the standard library lets through and
-which make every JavaScript client that receives them drop its connection.
+`read_packet` takes what an Engine.IO message holds and returns a `Packet`, or raises `ViolationError` for what is none:
+the connection ends then, because there is nothing that could be answered. A payload that is not JSON is another matter:
+the ack id was readable, so the client is told.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any, Final, Never
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any, Final
 
 import orjson
-from engineio import packet as eio_packet
 from socketio import packet as sio_packet
 
-__all__ = ["UNREADABLE", "Json", "Packet", "ack_packet", "event_packet"]
+from hubbub.transport.bounds import Bounds
+from hubbub.transport.jsontext import JsonError, NestingError, dumps, loads
+from hubbub.transport.message import Keep, Message
+from hubbub.transport.states import ViolationError
+
+__all__ = [
+    "ACK",
+    "BINARY_ACK",
+    "BINARY_EVENT",
+    "CONNECT",
+    "CONNECT_ERROR",
+    "DISCONNECT",
+    "EVENT",
+    "NESTED",
+    "UNREADABLE",
+    "Attachments",
+    "LibraryPacket",
+    "Packet",
+    "ack_message",
+    "connect_error_message",
+    "connect_message",
+    "data_message",
+    "disconnect_message",
+    "event_message",
+    "read_packet",
+]
+
+CONNECT: Final = 0
+DISCONNECT: Final = 1
+EVENT: Final = 2
+ACK: Final = 3
+CONNECT_ERROR: Final = 4
+BINARY_EVENT: Final = 5
+BINARY_ACK: Final = 6
 
 
-class _Unreadable:
-    """Stands for a payload that is not JSON."""
+class _Marker:
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
-UNREADABLE: Final = _Unreadable()
-"""The data of an EVENT whose payload is not valid JSON. Its ack id was readable, so the client can be told."""
+UNREADABLE: Final = _Marker("Not valid JSON.")
+"""The data of an EVENT whose payload is not valid JSON."""
+
+NESTED: Final = _Marker("Nested too deep, or too many arrays and objects.")
+"""The data of an EVENT whose payload is beyond the bounds."""
+
+_HEAD: Final = re.compile(rb"([0-6])(?:([0-9]{1,10})-)?(?:(/[^,\x00-\x1f]*)(?:,|\Z))?([0-9]*)")
+_MOST_ID_DIGITS: Final = 15
+"""Below 2^53, so that every language holds it."""
 
 
-class Json:
+class Packet:
+    """A packet that came. `data` is decoded JSON; None where there is none."""
+
+    __slots__ = ("attachments", "data", "id", "kind", "namespace")
+
+    def __init__(self, kind: int, namespace: str, id: int | None, data: Any, attachments: int) -> None:
+        self.kind = kind
+        self.namespace = namespace
+        self.id = id
+        self.data = data
+        self.attachments = attachments
+
+
+def read_packet(text: bytes, bounds: Bounds) -> Packet:
+    """The packet in a message. Raises `ViolationError`."""
+    head = _HEAD.match(text)
+    if head is None:
+        raise ViolationError("not a Socket.IO packet")
+    kind = text[0] - 48
+    _, count, place, digits = head.groups()
+    namespace = _namespace(place, bounds) if place is not None else "/"
+    attachments = int(count) if count is not None else 0
+    if (count is not None) != (kind in (BINARY_EVENT, BINARY_ACK)):
+        raise ViolationError("attachments where there are none")
+    if attachments > bounds.attachments:
+        raise ViolationError("too many attachments")
+    if len(digits) > _MOST_ID_DIGITS:
+        raise ViolationError("an ack id is too long")
+    id = int(digits) if digits else None
+    payload = text[head.end() :]
+    if kind in (EVENT, BINARY_EVENT):
+        return Packet(kind, namespace, id, _event(payload, kind, bounds), attachments)
+    if kind in (ACK, BINARY_ACK):
+        data = _strict(payload, bounds)
+        if id is None or not isinstance(data, list):
+            raise ViolationError("an ACK is an id and an array")
+        return Packet(kind, namespace, id, data, attachments)
+    if id is not None:
+        raise ViolationError("an id where there is none")
+    if kind == CONNECT:
+        data = _strict(payload, bounds) if payload else None
+        if data is not None and not isinstance(data, dict):
+            raise ViolationError("the payload of a CONNECT is an object")
+        return Packet(kind, namespace, None, data, 0)
+    if kind == DISCONNECT and not payload:
+        return Packet(kind, namespace, None, None, 0)
+    raise ViolationError("a packet that clients do not send")
+
+
+def _namespace(place: bytes, bounds: Bounds) -> str:
+    if len(place) > bounds.name_chars:
+        raise ViolationError("a namespace is too long")
+    return place.partition(b"?")[0].decode()
+
+
+def _strict(payload: bytes, bounds: Bounds) -> Any:
+    try:
+        return loads(payload, bounds)
+    except (JsonError, NestingError) as error:
+        raise ViolationError(str(error)) from None
+
+
+def _event(payload: bytes, kind: int, bounds: Bounds) -> Any:
+    try:
+        data = loads(payload, bounds)
+    except NestingError:
+        return NESTED
+    except JsonError:
+        if kind == BINARY_EVENT or not payload:
+            raise ViolationError("not JSON") from None
+        return UNREADABLE
+    if not isinstance(data, list) or not data or not isinstance(data[0], str):
+        raise ViolationError("an EVENT is an array that begins with a name")
+    if len(data[0]) > bounds.name_chars:
+        raise ViolationError("an event name is too long")
+    return data
+
+
+class Attachments:
+    """A packet that waits for its attachments. They count together with its text against the bound of a packet."""
+
+    __slots__ = ("_bounds", "_bytes", "_parts", "packet")
+
+    def __init__(self, packet: Packet, size: int, bounds: Bounds) -> None:
+        self.packet = packet
+        self._parts: list[bytes] = []
+        self._bytes = size
+        self._bounds = bounds
+
+    def add(self, data: bytes) -> bool:
+        """Take one; whether that was the last: the packet is whole then. Raises `ViolationError`."""
+        self._bytes += len(data)
+        if self._bytes > self._bounds.packet_bytes:
+            raise ViolationError("the attachments of a packet are too large")
+        self._parts.append(data)
+        if len(self._parts) < self.packet.attachments:
+            return False
+        used: set[int] = set()
+        self.packet.data = self._fill(self.packet.data, used)
+        if len(used) != len(self._parts):
+            raise ViolationError("an attachment has no place")
+        return True
+
+    @property
+    def size(self) -> int:
+        return self._bytes
+
+    def _fill(self, data: Any, used: set[int]) -> Any:
+        if isinstance(data, list):
+            return [self._fill(each, used) for each in data]
+        if not isinstance(data, dict):
+            return data
+        if data.get("_placeholder") is True:
+            number = data.get("num")
+            if type(number) is not int or not 0 <= number < len(self._parts):
+                raise ViolationError("a placeholder stands for no attachment")
+            used.add(number)
+            return self._parts[number]
+        return {key: self._fill(value, used) for key, value in data.items()}
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _place(namespace: str) -> bytes:
+    return b"" if namespace == "/" else namespace.encode() + b","
+
+
+def event_message(namespace: str, event: str, data: Any, *, keep: Keep = Keep.MUST, key: Hashable = None) -> Message:
+    """An EVENT with one argument that holds no binary: what Hubbub's own namespaces send."""
+    return Message(b"42" + _place(namespace) + orjson.dumps([event, data]), keep=keep, key=key)
+
+
+def ack_message(namespace: str, ack_id: int, data: Any) -> Message:
+    """The ACK for an event that carried `ack_id`, with one argument that holds no binary."""
+    return Message(b"43%b%d%b" % (_place(namespace), ack_id, orjson.dumps([data])))
+
+
+def data_message(
+    kind: int, namespace: str, args: Sequence[Any], *, id: int | None = None, keep: Keep = Keep.MUST
+) -> Message:
+    """An EVENT or ACK with any arguments; `bytes` in them go as attachments. Raises `TypeError` for what JSON cannot
+    hold.
+    """
+    parts: list[bytes] = []
+    data = _take_out(list(args), parts)
+    number = b"" if id is None else b"%d" % id
+    if not parts:
+        return Message(b"4%d%b%b%b" % (kind, _place(namespace), number, dumps(data)), keep=keep)
+    binary = BINARY_EVENT if kind == EVENT else BINARY_ACK
+    text = b"4%d%d-%b%b%b" % (binary, len(parts), _place(namespace), number, dumps(data))
+    return Message(text, parts, keep=keep)
+
+
+def _take_out(data: Any, parts: list[bytes]) -> Any:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        parts.append(bytes(data))
+        return {"_placeholder": True, "num": len(parts) - 1}
+    if isinstance(data, (list, tuple)):
+        return [_take_out(each, parts) for each in data]
+    if isinstance(data, dict):
+        return {key: _take_out(value, parts) for key, value in data.items()}
+    return data
+
+
+def connect_message(namespace: str, sid: str) -> Message:
+    return Message(b"40" + _place(namespace) + orjson.dumps({"sid": sid}))
+
+
+def connect_error_message(namespace: str, data: Any) -> Message:
+    """JavaScript clients show `message`, so data that is none is put there."""
+    document = data if isinstance(data, dict) and "message" in data else {"message": str(data)}
+    return Message(b"44" + _place(namespace) + orjson.dumps(document))
+
+
+def disconnect_message(namespace: str) -> Message:
+    return Message(b"41" + (namespace.encode() + b"," if namespace != "/" else b""))
+
+
+class _LibraryJson:
     """The two functions of the `json` module that python-socketio calls, done by orjson."""
 
     @staticmethod
@@ -38,49 +257,7 @@ class Json:
         return orjson.loads(text)
 
 
-class _ForgivingJson(Json):
-    """Reads what is not JSON as `UNREADABLE`, so that the packet around it survives."""
+class LibraryPacket(sio_packet.Packet):  # type: ignore[misc]  # python-socketio has no annotations.
+    """python-socketio's own packet, with orjson for this server alone: its `json=` would change the whole process."""
 
-    @staticmethod
-    def loads(text: str | bytes) -> Any:
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return _read_slowly(text)
-
-
-def _read_slowly(text: str | bytes) -> Any:
-    """What orjson refuses and the standard library does not: lone surrogates (`JSON.stringify` writes them). Whoever
-    checks the fields can then name the one that is wrong.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return UNREADABLE
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
-
-
-def _refuse(constant: str) -> Never:
-    raise ValueError(f"{constant} is not JSON")
-
-
-class Packet(sio_packet.Packet):  # type: ignore[misc]  # python-socketio has no annotations.
-    """A Socket.IO packet without binary attachments: Hubbub's contract has none."""
-
-    json = _ForgivingJson
-    uses_binary_events = False
-
-
-def event_packet(namespace: str, event: str, data: Any) -> eio_packet.Packet:
-    """An EVENT packet, encoded once: the same object goes to every recipient."""
-    encoded = f"2{namespace},{Json.dumps([event, data])}"
-    return eio_packet.Packet(eio_packet.MESSAGE, encoded)
-
-
-def ack_packet(namespace: str, ack_id: int, data: Any) -> eio_packet.Packet:
-    """The ACK packet for an event that carried `ack_id`."""
-    return eio_packet.Packet(eio_packet.MESSAGE, f"3{namespace},{ack_id}{Json.dumps([data])}")
+    json = _LibraryJson

@@ -1,34 +1,171 @@
-"""HTTP long polling beneath Engine.IO: a body is read whole before anything is made of it.
+"""The long-polling shell: one GET at a time takes what waits, one POST at a time brings what comes.
 
-engineio takes what one read of the stream gives, which is one TCP segment as often as not; the rest of the body would
-be dropped, and the client told that all is well.
+A body is read whole and bounded before anything is made of it. A second GET or POST beside the first would split the
+stream, so it closes the session (Engine.IO 4, "HTTP long-polling").
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import base64
+import binascii
+from typing import Final
 
-from aiohttp import web
-from engineio.async_drivers import aiohttp as driver
+from hubbub.transport.session import Closing, Session
+from hubbub.transport.states import State, ViolationError
 
-__all__ = ["read_request"]
+__all__ = ["MOST_PACKETS", "PollingShell", "read_payload"]
 
+SEPARATOR: Final = b"\x1e"
 
-class _Body:
-    """A body that is there already, as engineio asks for it."""
+MOST_PACKETS: Final = 4096
+"""Packets in one POST: stock clients send as many as they have waiting; more than this is no client."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def read(self, length: int) -> bytes:
-        return self._body[:length]
+_PROBE_NOOP_S: Final = 0.1
+"""How long a poll beside a probe is kept: the client waits for its end before it upgrades, and must not spin."""
 
 
-async def read_request(request: web.Request) -> dict[str, Any]:
-    """The environ of a request. A body that is larger than the application allows is answered 413."""
-    environ: dict[str, Any] = driver.translate_request(request)
-    if request.method == "POST":
-        body = await request.read()
-        environ["wsgi.input"] = _Body(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-    return environ
+def read_payload(body: bytes) -> list[bytes | bytearray]:
+    """The packets of a body: `bytes` are text, a `bytearray` is binary. Raises `ViolationError`."""
+    parts = body.split(SEPARATOR, MOST_PACKETS)
+    if len(parts) > MOST_PACKETS:
+        raise ViolationError("too many packets in a request")
+    packets: list[bytes | bytearray] = []
+    for part in parts:
+        if part[:1] == b"b":
+            try:
+                packets.append(bytearray(base64.b64decode(part[1:], validate=True)))
+            except binascii.Error:
+                raise ViolationError("a binary packet is not base64") from None
+        else:
+            packets.append(part)
+    return packets
+
+
+class PollingShell:
+    """The shell of a session (see `session.Shell`) while it polls."""
+
+    __slots__ = ("_final", "_ping", "_room", "_session", "_timer", "_waiter", "posting")
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping = False
+        self._final: bytes | None = None
+        self.posting = False
+
+    def attach(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def polling(self) -> bool:
+        """Whether a GET is waiting."""
+        return self._waiter is not None
+
+    # -- the two requests --------------------------------------------------------------------------------------------
+
+    async def poll(self) -> bytes:
+        """What a GET is answered with, when there is something. The caller sees to it that there is one at a time."""
+        session = self._session
+        payload = self._payload()
+        if payload or session is None:
+            return payload or b"6"
+        self._waiter = asyncio.get_running_loop().create_future()
+        if session.state is State.PROBING:
+            self._release_later()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        return self._payload() or b"6"
+
+    async def receive(self, body: bytes) -> None:
+        """Handle the packets of a POST, in order; waits while the session takes no more. Raises `ViolationError`."""
+        session = self._session
+        packets = read_payload(body)
+        for packet in packets:
+            while session is not None and session.blocked and session.is_open:
+                self._room = asyncio.get_running_loop().create_future()
+                await self._room
+            if session is None or not session.is_open:
+                return
+            if isinstance(packet, bytearray):
+                session.receive_binary(bytes(packet))
+            else:
+                if not packet.isascii():
+                    try:
+                        packet.decode()
+                    except UnicodeDecodeError:
+                        raise ViolationError("a text is not UTF-8") from None
+                session.receive_text(packet)
+
+    def _payload(self) -> bytes:
+        """What is ready to go, at most one body of the size that clients may send us."""
+        session = self._session
+        parts: list[bytes] = []
+        if self._ping:
+            self._ping = False
+            parts.append(b"2")
+        if session is not None and session.shell is self:
+            for message in session.take(session.bounds.packet_bytes):
+                parts += message.payloads()
+            session.progressed()
+        if self._final is not None:
+            parts.append(self._final)
+        return SEPARATOR.join(parts)
+
+    # -- as session.Shell --------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Answer the poll that waits, at the end of this turn, so that what else comes in it goes along."""
+        session = self._session
+        if self._waiter is None:
+            if session is not None and session.outbox is not None:
+                session.stalled()
+        elif session is not None and (session.outbox is not None or session.shell is not self):
+            self._release()
+        elif session is not None and session.state is State.PROBING:
+            self._release_later()
+
+    def ping(self) -> None:
+        self._ping = True
+        self._release()
+
+    def resume(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        if self._session is not None and self._session.shell is not self:
+            self._release()
+
+    def close(self, closing: Closing) -> None:
+        """A peer that broke the protocol is told with a CLOSE packet. Stock Python clients take one for a farewell and
+        stay away, so others are not: they poll again, find no session, and come back.
+        """
+        if closing.code in ("protocol_violation", "client_closed"):
+            self._final = b"1"
+        self._let_go()
+
+    def abort(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        session = self._session
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._release()
+        if session is not None:
+            # There is no transport that could end later.
+            asyncio.get_running_loop().call_soon(session.lost)
+
+    def _release(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _release_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PROBE_NOOP_S, self._release)

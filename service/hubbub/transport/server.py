@@ -1,335 +1,522 @@
-"""python-socketio's server with our own way of handling connects, events and disconnects.
+"""The face: python-socketio's `AsyncServer`, with everything beneath it our own.
 
-Namespaces that are mounted with a `Handler` take the way described in `transport.base`; all others behave as
-python-socketio documents. The names overridden here (`_handle_connect`, `_handle_event`, `_handle_disconnect`,
-`_handle_eio_message`, `_handle_eio_disconnect`) and those used (`eio.sockets`, `eio._async`, `environ`, `queue`) are
-private to the pinned versions; `tests/transport/test_private_names.py` fails loudly when an upgrade changes them.
+Namespaces that are mounted with a `Handler` and those with plain handlers take the same way: a packet is read, and goes
+to the connection's lane as an event, or becomes a connect or a disconnect. What is overridden here of the library is
+private to the pinned version; `tests/transport/test_private_names.py` fails loudly when an upgrade changes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import socketio
 import structlog
-from aiohttp import web
 from engineio import packet as eio_packet
-from engineio.payload import Payload
-from socketio import packet as sio_packet
 
 from hubbub.errors import HubbubError
+from hubbub.transport import packets
+from hubbub.transport.addresses import Addresses
 from hubbub.transport.admission import Lane
-from hubbub.transport.base import Handler, Handshake, Incoming, Link
-from hubbub.transport.packets import UNREADABLE, Packet, ack_packet, event_packet
-from hubbub.transport.polling import read_request
-from hubbub.transport.websocket import WebSocket
+from hubbub.transport.base import Handler, Link, Order
+from hubbub.transport.bounds import Bounds
+from hubbub.transport.connection import NamespaceConnection
+from hubbub.transport.engine import Engine
+from hubbub.transport.fanout import Batch, Fanout
+from hubbub.transport.manager import Manager
+from hubbub.transport.message import Message
+from hubbub.transport.packets import Attachments, LibraryPacket, Packet, read_packet
+from hubbub.transport.plain import NOT_ACKNOWLEDGED, RESERVED, PlainHandler, RefusedError
+from hubbub.transport.session import Closing, Session
+from hubbub.transport.states import ViolationError
 
 __all__ = ["Server"]
-
-MAX_QUEUED_PACKETS: Final = 4096
-"""A connection that lets more packets than this pile up is dropped, so that it cannot eat the memory of the others."""
 
 _log = structlog.get_logger("hubbub.transport")
 
 _library_log = logging.getLogger("hubbub.transport.library")
-"""Given to the libraries beneath, which would otherwise write to standard error past our format."""
+"""Given to the library, which would otherwise write to standard error past our format."""
 
+RESTART: Final = Closing("draining", 1012, "this node is being shut down")
+DROPPED: Final = Closing("dropped", 1001, "closed by the server")
 
-class _Connection:
-    """One client in one mounted namespace (see `transport.base.Connection`)."""
+_LEFT_S: Final = 5.0
+"""How long a connection that the server took out of its last namespace may stay: it has been told, and may be slow."""
 
-    __slots__ = ("_server", "entered", "id", "is_open", "link", "namespace", "state")
-
-    def __init__(self, server: Server, link: Link, namespace: str, sid: str) -> None:
-        self._server = server
-        self.link = link
-        self.namespace = namespace
-        self.id = sid
-        self.state: Any = None
-        self.is_open = False
-        self.entered = False
-        """The handler let this connection in, and has not been told of its end."""
-
-    def send(self, packet: eio_packet.Packet) -> None:
-        if self.is_open:
-            self._server.send_nowait(self.link.id, packet)
-
-    def emit(self, event: str, data: Any) -> None:
-        self.send(event_packet(self.namespace, event, data))
-
-    def disconnect(self) -> None:
-        if self.is_open:
-            self.send(eio_packet.Packet(eio_packet.MESSAGE, f"1{self.namespace},"))
-            # Nothing may come behind the farewell, though the handler is told of it only in the next turn.
-            self.is_open = False
-            self._server.spawn(self._server.end(self.link.id, self.namespace, clean=True))
-
-    def drop(self) -> None:
-        self._server.drop_nowait(self.link.id)
+_SWEEP_S: Final = 1.0
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no annotations.
-    """An `AsyncServer` on which namespaces can be mounted with a `Handler`.
+    """An `AsyncServer` on which namespaces can also be mounted with a `Handler`.
 
-    `allow_origin` is asked with the origin of a page and the host that it connects to.
+    `allow_origin` is asked with the origin of a page and the host that it connects to; by default only pages of the
+    same host may connect. `node` begins every session id. Events of one client are handled in order of admission; with
+    `async_handlers=True` those of plain handlers overlap, as in python-socketio. `on_closed(code)` is told of every
+    connection that ends, for the metrics.
     """
 
     def __init__(
         self,
+        client_manager: Any = None,
         *,
-        ping_interval_s: float,
-        ping_timeout_s: float,
-        max_packet_bytes: int,
-        allow_origin: Callable[[str, str], bool],
+        bounds: Bounds | None = None,
+        allow_origin: Callable[[str, str], bool] | None = None,
+        node: str = "n",
+        addresses: Addresses | None = None,
+        max_per_address: int = 0,
+        async_handlers: bool = False,
+        namespaces: Any = None,
+        always_connect: bool = False,
+        on_closed: Callable[[str], None] | None = None,
+        on_opened: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(
-            async_mode="aiohttp",
-            serializer=Packet,
-            logger=_library_log,
-            engineio_logger=_library_log,
-            cors_allowed_origins=_origin_check(allow_origin),
-            ping_interval=ping_interval_s,
-            ping_timeout=ping_timeout_s,
-            max_http_buffer_size=max_packet_bytes,
-            http_compression=False,
-        )
-        self.eio._async = {**self.eio._async, "websocket": WebSocket, "translate_request": read_request}
-        # A POST is bounded in bytes. By default engineio drops all of one that has more than 16 packets, without a
-        # word, and stock clients send as many as they have waiting.
-        Payload.max_decode_packets = max(Payload.max_decode_packets, max_packet_bytes)
-        self._handlers_mounted: dict[str, Handler] = {}
-        self._links: dict[str, Link] = {}
-        self._lanes: dict[str, Lane] = {}
+        self.bounds = bounds if bounds is not None else Bounds()
+        self.batch = Batch()
+        self._mounted: dict[str, Handler] = {}
+        self._plain: dict[str, PlainHandler] = {}
         self._spawned: set[asyncio.Task[Any]] = set()
-        self._accepting = True
+        self._busy: set[Session] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._on_closed = on_closed
+        self._concurrent = async_handlers
+        self._manager_begun = False
+        self._namespaces_given = namespaces is not None
+        super().__init__(
+            client_manager=client_manager if client_manager is not None else Manager(),
+            serializer=LibraryPacket,
+            logger=_library_log,
+            async_handlers=async_handlers,
+            namespaces=namespaces,
+            always_connect=always_connect,
+            owner=self,
+            bounds=self.bounds,
+            node=node,
+            allow_origin=allow_origin or (lambda origin, host: origin.partition("://")[2] == host),
+            addresses=addresses or Addresses(),
+            max_per_address=max_per_address,
+        )
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
 
     # -- for the layers above ----------------------------------------------------------------------------------------
 
     def mount(self, namespace: str, handler: Handler) -> None:
         """Let `handler` serve a namespace."""
-        self._handlers_mounted[namespace] = handler
+        self._mounted[namespace] = handler
 
-    def attach(self, app: web.Application, socketio_path: str = "socket.io") -> None:
-        """Serve an application's `/socket.io/`; while newcomers are refused, handshakes get 503."""
-        app.middlewares.append(self._refuse_handshakes(f"/{socketio_path}/"))
-        super().attach(app, socketio_path)
+    def fanout(self, namespace: str, *, on_sent: Callable[[int], None] | None = None) -> Fanout:
+        """The groups of a mounted namespace."""
 
-    def _refuse_handshakes(self, path: str) -> Any:
-        @web.middleware
-        async def refuse(
-            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-        ) -> web.StreamResponse:
-            if not self._accepting and request.path == path and "sid" not in request.query:
-                return web.Response(status=503, text="This node is being shut down.", headers={"Retry-After": "1"})
-            return await handler(request)
+        def on_gap(connection: NamespaceConnection, group: str) -> None:
+            connection.handler.suspended(connection, group)
 
-        return refuse
+        return Fanout(namespace, batch=self.batch, on_sent=on_sent, on_gap=on_gap)
 
     @property
     def links(self) -> Mapping[str, Link]:
         """The Engine.IO connections, by id."""
-        return self._links
+        return {sid: session.link for sid, session in self.eio.sessions.items()}
 
     def refuse_newcomers(self) -> None:
         """From now on handshakes get 503, and namespace connects are refused with `draining`."""
-        self._accepting = False
+        self.eio.accepting = False
 
     async def wait_idle(self) -> None:
         """Return when no admitted event is unanswered."""
-        for lane in list(self._lanes.values()):
-            await lane.wait_idle()
+        await self._idle.wait()
 
     async def close(self) -> None:
-        """Drop every connection and wait for what that sets off."""
-        for eio_sid in list(self.eio.sockets):
-            self.drop_nowait(eio_sid)
+        """End every connection, WebSockets with 1012, and wait for what that sets off."""
+        self.batch.flush()
+        for session in list(self.eio.sessions.values()):
+            self.drop_nowait(session, restart=True)
+        async with _Patience(self.bounds.close_s) as patience:
+            while self.eio.sessions and patience.is_left:
+                await patience.wait()
+        await self.eio.shutdown()
         while self._spawned:
             await asyncio.wait(list(self._spawned))
-        await self.shutdown()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine beside, kept alive until it is done."""
         task = asyncio.ensure_future(work)
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
 
-    def send_nowait(self, eio_sid: str, packet: eio_packet.Packet) -> None:
-        """Queue a packet; nothing happens if the connection is gone. A queue that is too long ends its connection."""
-        socket = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closed or socket.closing:
-            return
-        if socket.queue.qsize() >= MAX_QUEUED_PACKETS:
-            _log.warning("connection.slow", link=eio_sid, queued=socket.queue.qsize())
-            self.drop_nowait(eio_sid)
-            return
-        socket.queue.put_nowait(packet)
+    # -- python-socketio's own, mended -------------------------------------------------------------------------------
 
-    def drop_nowait(self, eio_sid: str) -> None:
-        """End an Engine.IO connection."""
-        socket = self.eio.sockets.get(eio_sid)
-        if socket is not None and not socket.closed and not socket.closing:
-            self.spawn(self._drop(socket))
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: Any = None,
+        namespace: str | None = None,
+        callback: Any = None,
+        ignore_queue: bool = False,
+        *,
+        volatile: bool = False,
+        except_rooms: Iterable[Hashable] = (),
+    ) -> None:
+        """As python-socketio documents, but an empty `to` is nobody and not everybody. `volatile` may be lost on the
+        way to slow readers; `except_rooms` get nothing.
+        """
+        target = to if to is not None else room
+        if target is not None and not isinstance(target, int) and len(target) == 0:
+            return
+        more: dict[str, Any] = {}
+        if volatile:
+            more["volatile"] = True
+        if except_rooms:
+            more["except_rooms"] = list(except_rooms)
+        await self.manager.emit(
+            event,
+            data,
+            namespace or "/",
+            room=target,
+            skip_sid=skip_sid,
+            callback=callback,
+            ignore_queue=ignore_queue,
+            **more,
+        )
 
-    async def _drop(self, socket: Any) -> None:
-        # Without an Engine.IO CLOSE packet: stock Python clients take one for a farewell and stay away, whereas a
-        # transport that closes, or a poll that finds no session, brings every stock client back.
-        await socket.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
-        # The writer of a WebSocket ends, and closes the socket, when it finds this marker behind what was queued.
-        await socket.queue.put(None)
+    async def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False, *, close: bool = False
+    ) -> None:
+        """As python-socketio documents; with `close` the whole transport ends, and stock clients come back."""
+        name = namespace or "/"
+        connection = self._connection_of(sid, name)
+        if connection is not None:
+            if close:
+                connection.drop()
+            else:
+                connection.state = self.reason.SERVER_DISCONNECT
+                self.disconnect_nowait(connection)
+            await asyncio.sleep(0)
+        elif not ignore_queue:
+            await self.manager.can_disconnect(sid, name)
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        name: str = self.eio.transport(self.manager.eio_sid_from_sid(sid, namespace or "/"))
+        return name
+
+    async def shutdown(self) -> None:
+        await self.close()
+
+    def send_to(self, eio_sid: str, message: Message) -> None:
+        """Send to an Engine.IO connection; nothing happens if it is gone."""
+        session = self.eio.sessions.get(eio_sid)
+        if session is not None:
+            self.batch.flush()
+            session.send(message)
+
+    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        encoded = pkt.encode()
+        parts = encoded if isinstance(encoded, list) else [encoded]
+        self.send_to(eio_sid, Message(b"4" + parts[0].encode(), parts[1:]))
+
+    async def _send_eio_packet(self, eio_sid: str, eio_pkt: eio_packet.Packet) -> None:
+        session = self.eio.sessions.get(eio_sid)
+        if session is None:
+            return
+        if eio_pkt.binary:
+            session.send(Message(b"", [eio_pkt.data]))
+        else:
+            session.send(Message(b"4" + eio_pkt.data.encode()))
+
+    def _connection_of(self, sid: str, namespace: str) -> NamespaceConnection | None:
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace)
+        session = self.eio.sessions.get(eio_sid)
+        connection = session.link.connections.get(namespace) if session is not None else None
+        return connection if isinstance(connection, NamespaceConnection) and connection.id == sid else None
+
+    def _handler_of(self, namespace: str) -> Handler | None:
+        handler = self._mounted.get(namespace)
+        if handler is not None:
+            return handler
+        plain = self._plain.get(namespace)
+        if plain is None and (
+            namespace in self.handlers
+            or namespace in self.namespace_handlers
+            or self.namespaces == "*"
+            # The library takes "/" where nothing is said; a server with mounted namespaces means just those.
+            or (namespace in self.namespaces and not (self._mounted and not self._namespaces_given))
+        ):
+            plain = self._plain[namespace] = PlainHandler(self, namespace, concurrent=self._concurrent)
+        return plain
+
+    # -- as session.Owner --------------------------------------------------------------------------------------------
+
+    def on_text(self, session: Session, text: bytes) -> None:
+        if session.attachments is not None:
+            raise ViolationError("a text where an attachment is due")
+        packet = read_packet(text, self.bounds)
+        kind = packet.kind
+        if kind == packets.EVENT:
+            self._on_event(session, packet, len(text))
+        elif packet.attachments:
+            if packet.namespace not in session.link.connections:
+                raise ViolationError("attachments for a namespace that is not connected")
+            session.attachments = Attachments(packet, len(text), self.bounds)
+        elif kind == packets.CONNECT:
+            self._on_connect(session, packet)
+        elif kind == packets.DISCONNECT:
+            connection = session.link.connections.get(packet.namespace)
+            if isinstance(connection, NamespaceConnection):
+                self._end(connection, clean=True)
+        elif kind == packets.BINARY_EVENT:
+            self._on_event(session, packet, len(text))
+        else:
+            self._on_ack(session, packet)
+
+    def on_binary(self, session: Session, data: bytes) -> None:
+        waiting: Attachments | None = session.attachments
+        if waiting is None:
+            raise ViolationError("an attachment of nothing")
+        if waiting.add(data):
+            session.attachments = None
+            if waiting.packet.kind == packets.BINARY_EVENT:
+                self._on_event(session, waiting.packet, waiting.size)
+            else:
+                self._on_ack(session, waiting.packet)
+
+    def on_closing(self, session: Session, closing: Closing) -> None:
+        level = _log.warning if closing.code == "slow_consumer" else _log.info
+        level("link.closing", link=session.id, code=closing.code, reason=closing.reason)
+        if self._on_closed is not None:
+            self._on_closed(closing.code)
+        session.attachments = None
+
+    def on_closed(self, session: Session) -> None:
+        self.eio.gone(session)
+        self.environ.pop(session.id, None)
+        for connection in list(session.link.connections.values()):
+            if isinstance(connection, NamespaceConnection):
+                self._end(connection, clean=False)
 
     # -- connects ----------------------------------------------------------------------------------------------------
 
-    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        name = namespace or "/"
-        handler = self._handlers_mounted.get(name)
-        if handler is None:
-            if name in self.handlers or name in self.namespace_handlers:
-                await super()._handle_connect(eio_sid, namespace, data)
-            else:
-                error = HubbubError("not_found", "There is no such namespace.")
-                self._refuse(eio_sid, name, error)
-            return
-        link = self._links[eio_sid]
-        if name in link.connections:
+    def _on_connect(self, session: Session, packet: Packet) -> None:
+        name = packet.namespace
+        if name in session.link.connections:
             return  # A second CONNECT for a namespace that is connected changes nothing.
-        if not self._accepting:
-            self._refuse(eio_sid, name, HubbubError("draining"))
-            return
-        connection = _Connection(self, link, name, self.eio.generate_id())
-        link.connections[name] = connection
+        handler = self._handler_of(name)
+        if handler is None:
+            self._refuse(session, name, HubbubError("not_found", "There is no such namespace."))
+        elif not self.eio.accepting:
+            self._refuse(session, name, HubbubError("draining"))
+        else:
+            self._initialize_manager()
+            connection = NamespaceConnection(self, session, name, "", handler)
+            session.link.connections[name] = connection
+            self.spawn(self._connect(connection, packet.data))
+
+    def _initialize_manager(self) -> None:
+        """A manager begins its own work with the first client, when there is a loop."""
+        if not self._manager_begun:
+            self._manager_begun = self.manager_initialized = True
+            self.manager.initialize()
+
+    async def _connect(self, connection: NamespaceConnection, auth: Any) -> None:
+        session, name, handler = connection.session, connection.namespace, connection.handler
+        links = session.link.connections
+        if isinstance(handler, PlainHandler):
+            self._keep_environ(session)
+        else:
+            connection.id = self.eio.generate_id()
         try:
-            greet = await handler.connect(connection, data)
-        except HubbubError as error:
-            link.connections.pop(name, None)
-            self._refuse(eio_sid, name, error)
+            async with asyncio.timeout(self.bounds.event_s):
+                greet = await handler.connect(connection, auth)
+        except TimeoutError:
+            self._refuse_connect(connection, HubbubError("unavailable", retry_after=1))
             return
-        if link.connections.get(name) is not connection:
+        except (HubbubError, RefusedError) as error:
+            self._refuse_connect(connection, error)
+            return
+        except Exception:
+            _log.exception("connection.connect_failed", namespace=name)
+            self._refuse_connect(connection, HubbubError("internal"))
+            return
+        if links.get(name) is not connection:
             # The peer vanished while the handler was at work: nobody else will tell the handler.
-            await handler.disconnected(connection, clean=False)
+            await self._tell_end(connection, clean=False)
             return
         connection.is_open = connection.entered = True
-        connection.send(self._message(Packet(sio_packet.CONNECT, {"sid": connection.id}, namespace=name)))
+        session.connected()
+        if not (isinstance(handler, PlainHandler) and self.always_connect):
+            connection.send(packets.connect_message(name, connection.id))
         if greet is not None:
             greet()
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: Mapping[str, Any]) -> None:
-        await super()._handle_eio_connect(eio_sid, environ)
-        # Now, while its request is alive: a poll that is answered knows its peer's address no more.
-        self._links[eio_sid] = Link(eio_sid, _handshake(environ))
+    def _refuse_connect(self, connection: NamespaceConnection, error: HubbubError | RefusedError) -> None:
+        links = connection.session.link.connections
+        if links.get(connection.namespace) is connection:
+            del links[connection.namespace]
+        self._refuse(connection.session, connection.namespace, error)
 
-    def _refuse(self, eio_sid: str, namespace: str, error: HubbubError) -> None:
-        document = {"message": error.code, "data": error.document()}
-        packet = Packet(sio_packet.CONNECT_ERROR, data=document, namespace=namespace)
-        self.send_nowait(eio_sid, self._message(packet))
+    def _refuse(self, session: Session, namespace: str, error: HubbubError | RefusedError) -> None:
+        document = error.data if isinstance(error, RefusedError) else {"message": error.code, "data": error.document()}
+        self.batch.flush()
+        session.send(packets.connect_error_message(namespace, document))
+        session.refusals += 1
+        if session.refusals >= self.bounds.refusals:
+            session.violate(ViolationError("too many connects were refused"))
 
-    @staticmethod
-    def _message(packet: Packet) -> eio_packet.Packet:
-        return eio_packet.Packet(eio_packet.MESSAGE, packet.encode())
+    def _keep_environ(self, session: Session) -> None:
+        """Plain handlers are given the environ of the handshake, as WSGI has it."""
+        if session.id not in self.environ:
+            handshake = session.link.handshake
+            environ: dict[str, Any] = {
+                "REQUEST_METHOD": "GET",
+                "PATH_INFO": "/socket.io/",
+                "QUERY_STRING": getattr(handshake, "_raw_query", ""),
+                "REMOTE_ADDR": handshake.address,
+                "SERVER_PROTOCOL": "HTTP/1.1",
+                "wsgi.url_scheme": "http",
+            }
+            for name, value in handshake.headers.items():
+                key = name.upper().replace("-", "_")
+                environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
+            self.environ[session.id] = environ
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        try:
-            await super()._handle_eio_message(eio_sid, data)
-        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-            # The peer does not speak Socket.IO. There is nothing to answer to, so the connection ends.
-            _log.info("connection.protocol_violation", link=eio_sid, kind=type(error).__name__)
-            self.drop_nowait(eio_sid)
-
-    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:
-        name = namespace or "/"
-        handler = self._handlers_mounted.get(name)
-        if handler is None:
-            await super()._handle_event(eio_sid, namespace, id, data)
+    def _on_event(self, session: Session, packet: Packet, size: int) -> None:
+        connection = session.link.connections.get(packet.namespace)
+        if not isinstance(connection, NamespaceConnection) or not connection.is_open:
             return
-        link = self._links.get(eio_sid)
-        connection = link.connections.get(name) if link is not None else None
-        if not isinstance(connection, _Connection) or not connection.is_open:
-            return
-        if data is UNREADABLE:
+        handler, data, id = connection.handler, packet.data, packet.id
+        if data is packets.UNREADABLE or data is packets.NESTED:
             if id is not None:
-                refusal = handler.refused(HubbubError("bad_request", fields={"": ["Not valid JSON."]}))
-                self.send_nowait(eio_sid, ack_packet(name, id, refusal))
+                refusal = handler.refused(HubbubError("bad_request", fields={"": [data.text]}))
+                connection.send(packets.ack_message(packet.namespace, id, refusal))
             return
-        if not isinstance(data, list) or not data or not isinstance(data[0], str):
-            raise ValueError("an EVENT is an array that begins with a name")
-        await self._admit(connection, handler, id, data)
-
-    async def _admit(self, connection: _Connection, handler: Handler, id: int | None, data: list[Any]) -> None:
-        eio_sid, name = connection.link.id, connection.namespace
-        lane = self._lanes.get(eio_sid)
+        name = data[0]
+        plain = isinstance(handler, PlainHandler)
+        if plain and name in RESERVED:
+            raise ViolationError("an event with a reserved name")
+        lane: Lane | None = session.lane
         if lane is None:
-            lane = self._lanes[eio_sid] = Lane()
-
-        async def work(incoming: Incoming) -> Any:
-            return await handler.event(connection, incoming)
-
-        def reply(result: Any) -> None:
-            if id is not None:
-                connection.send(ack_packet(name, id, result))
-
-        lane.admit(data[0], tuple(data[1:]), order=handler.order(data[0]), work=work, reply=reply)
+            lane = self._open_lane(session)
+        order = handler.order(name)
+        lane.admit(
+            name,
+            tuple(data[1:]),
+            order=order,
+            work=lambda incoming: handler.event(connection, incoming),
+            reply=(lambda result: self._reply_plain(connection, id, result))
+            if plain
+            else (lambda result: self._reply(connection, id, result)),
+            size=size,
+            eager=not plain and order is not Order.SERIAL,
+        )
         if lane.is_full:
-            # Waiting here stops the reading of this connection, and of no other.
-            await lane.wait_for_room()
+            session.pause()
 
-    # -- disconnects -------------------------------------------------------------------------------------------------
+    def _reply(self, connection: NamespaceConnection, id: int | None, result: Any) -> None:
+        if id is not None and connection.is_open:
+            connection.send(packets.ack_message(connection.namespace, id, result))
 
-    async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
-        name = namespace or "/"
-        if name in self._handlers_mounted:
-            await self.end(eio_sid, name, clean=reason == self.reason.CLIENT_DISCONNECT)
-        else:
-            await super()._handle_disconnect(eio_sid, namespace, reason)
+    def _reply_plain(self, connection: NamespaceConnection, id: int | None, result: Any) -> None:
+        if id is not None and connection.is_open and result is not NOT_ACKNOWLEDGED:
+            connection.send(packets.data_message(packets.ACK, connection.namespace, result, id=id))
 
-    async def end(self, eio_sid: str, namespace: str, *, clean: bool) -> None:
-        """End one mounted namespace of a connection, once."""
-        link = self._links.get(eio_sid)
-        connection = link.connections.pop(namespace, None) if link is not None else None
-        if not isinstance(connection, _Connection) or not connection.entered:
+    def _open_lane(self, session: Session) -> Lane:
+        """A lane exists while there is something in it."""
+
+        def idle() -> None:
+            session.lane = None
+            self._busy.discard(session)
+            if not self._busy:
+                self._idle.set()
+
+        lane = session.lane = Lane(
+            limit=self.bounds.pending_events,
+            limit_bytes=self.bounds.pending_bytes,
+            on_room=session.resume,
+            on_idle=idle,
+        )
+        self._busy.add(session)
+        self._idle.clear()
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)
+        return lane
+
+    def _expire(self) -> None:
+        """Events that take too long are ended, so that they are answered."""
+        loop = asyncio.get_running_loop()
+        self._sweep = None
+        for session in list(self._busy):
+            if session.lane is not None:
+                session.lane.expire(loop.time() - self.bounds.event_s)
+        if self._busy:
+            self._sweep = loop.call_later(_SWEEP_S, self._expire)
+
+    def _on_ack(self, session: Session, packet: Packet) -> None:
+        connection = session.link.connections.get(packet.namespace)
+        if isinstance(connection, NamespaceConnection) and connection.is_open and packet.id is not None:
+            self.spawn(self.manager.trigger_callback(connection.id, packet.id, packet.data))
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def disconnect_nowait(self, connection: NamespaceConnection) -> None:
+        """End one namespace from this side, behind what was sent before."""
+        if connection.is_open:
+            connection.send(packets.disconnect_message(connection.namespace))
+            self._end(connection, clean=True)
+            if not connection.session.link.connections:
+                connection.session.left(_LEFT_S)
+
+    def drop_nowait(self, session: Session, *, restart: bool = False) -> None:
+        """End an Engine.IO connection."""
+        self.batch.flush()
+        session.close(RESTART if restart else DROPPED)
+
+    def _end(self, connection: NamespaceConnection, *, clean: bool) -> None:
+        """Nothing more goes to this connection; its handler is told in the next turn, once."""
+        links = connection.session.link.connections
+        if links.get(connection.namespace) is not connection:
             return
-        connection.is_open = connection.entered = False
+        del links[connection.namespace]
+        connection.is_open = False
+        if connection.entered:
+            connection.entered = False
+            self.spawn(self._tell_end(connection, clean=clean))
+        if not links:
+            connection.session.left(self.bounds.connect_s)
+
+    async def _tell_end(self, connection: NamespaceConnection, *, clean: bool) -> None:
         try:
-            await self._handlers_mounted[namespace].disconnected(connection, clean=clean)
+            await connection.handler.disconnected(connection, clean=clean)
         except Exception:
-            _log.exception("connection.disconnect_failed", link=eio_sid)
-
-    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        link = self._links.get(eio_sid)
-        if link is not None:
-            for namespace in list(link.connections):
-                await self.end(eio_sid, namespace, clean=False)
-        self._links.pop(eio_sid, None)
-        self._lanes.pop(eio_sid, None)
-        await super()._handle_eio_disconnect(eio_sid, reason)
-        socket = self.eio.sockets.get(eio_sid)
-        if socket is not None and reason == self.reason.CLIENT_DISCONNECT:
-            # A poll that the client left open would be held until a heartbeat is missed, and stock clients wait for it.
-            await socket.queue.put(None)
+            _log.exception("connection.disconnect_failed", link=connection.session.id)
 
 
-def _origin_check(allow_origin: Callable[[str, str], bool]) -> Callable[[str | None, Mapping[str, Any]], bool]:
-    """As engineio asks it: for every request, also where there is no page and so no origin."""
+class _Patience:
+    """Waits in turns of the loop, for a time at most."""
 
-    def is_allowed(origin: str | None, environ: Mapping[str, Any]) -> bool:
-        return origin is None or allow_origin(origin, environ.get("HTTP_HOST", ""))
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + seconds
 
-    return is_allowed
+    async def __aenter__(self) -> _Patience:
+        return self
 
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
 
-def _handshake(environ: Mapping[str, Any]) -> Handshake:
-    """From the environ that engineio makes. The address is the real peer's; forwarded headers are not believed."""
-    request = environ["aiohttp.request"]
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    address = str(peer[0]) if isinstance(peer, tuple) else ""
-    return Handshake(
-        headers=headers,
-        cookies=dict(request.cookies),
-        query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
-        address=address,
-    )
+    @property
+    def is_left(self) -> bool:
+        return self._loop.time() < self._end
+
+    async def wait(self) -> None:
+        await asyncio.sleep(0.01)

@@ -1,0 +1,82 @@
+"""One packet on its way out: encoded once, framed once, the same bytes for everybody who gets it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Hashable, Sequence
+from enum import Enum
+from typing import Final
+
+from hubbub.transport.frames import binary_frame, deflate, text_frame
+
+__all__ = ["CONTROL_OVERHEAD_BYTES", "Keep", "Message"]
+
+CONTROL_OVERHEAD_BYTES: Final = 200
+"""What a message in an outbox takes beside its bytes: the entry, and its share of what holds it."""
+
+
+class Keep(Enum):
+    """What becomes of a message when its peer reads too slowly."""
+
+    MUST = "must"
+    """It arrives, or the connection ends."""
+
+    GAP = "gap"
+    """It arrives, or its group is suspended on this connection, which is told so and asks for what it missed."""
+
+    LATEST = "latest"
+    """Only the newest of the same key is worth anything."""
+
+    DROP = "drop"
+    """Worth nothing when late."""
+
+
+class Message:
+    """An Engine.IO message: a text, and the binary attachments that follow it.
+
+    `text` begins with the Engine.IO type (`4`). `key` tells which messages with `Keep.LATEST` replace each other, and
+    names the group of one with `Keep.GAP`.
+    """
+
+    __slots__ = ("_deflated", "_frame", "attachments", "keep", "key", "size", "text")
+
+    def __init__(
+        self,
+        text: bytes,
+        attachments: Sequence[bytes] = (),
+        *,
+        keep: Keep = Keep.MUST,
+        key: Hashable = None,
+    ) -> None:
+        self.text = text
+        self.attachments = attachments
+        self.keep = keep
+        self.key = key
+        self.size = len(text) + CONTROL_OVERHEAD_BYTES
+        if attachments:
+            self.size += sum(map(len, attachments))
+        self._frame: bytes | None = None
+        self._deflated: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """As WebSocket frames."""
+        if self._frame is None:
+            self._frame = text_frame(self.text) + b"".join(map(binary_frame, self.attachments))
+        return self._frame
+
+    def deflated(self, threshold: int) -> bytes:
+        """As WebSocket frames for a peer that takes compressed ones; texts below the threshold stay as they are."""
+        if len(self.text) < threshold:
+            return self.frame
+        if self._deflated is None:
+            packed = deflate(self.text)
+            if len(packed) < len(self.text):
+                self._deflated = text_frame(packed, compressed=True) + b"".join(map(binary_frame, self.attachments))
+            else:
+                self._deflated = self.frame
+        return self._deflated
+
+    def payloads(self) -> list[bytes]:
+        """As packets of a polling payload (Engine.IO 4, "HTTP long-polling")."""
+        return [self.text, *(b"b" + base64.b64encode(data) for data in self.attachments)]
