@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["Report", "load_note", "percentile", "progress", "spread", "terminal"]
+from bench.goals import Goal, section
+
+__all__ = ["Report", "load_note", "percentile", "progress", "ratio", "spread", "terminal"]
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Report:
     columns: Sequence[str]
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
 
     def show(self, console: Console) -> None:
         table = Table(title=self.title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -35,6 +38,11 @@ class Report:
         console.print(table)
         for note in self.notes:
             console.print(f"[dim]{note}[/dim]")
+        for goal in self.goals:
+            colour, word = ("green", "met") if goal.is_met else ("red", "missed")
+            console.print(
+                f"[{colour}]{word}[/{colour}]: {goal.name}: {goal.measured:.3g} {goal.unit} (at most {goal.most:.3g})"
+            )
 
     def markdown(self, *, level: int = 1) -> str:
         lines = [f"{'#' * level} {self.title}", "", self.method, ""]
@@ -43,6 +51,8 @@ class Report:
         lines += ["| " + " | ".join(row) + " |" for row in self.rows]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
+        if self.goals:
+            lines += ["", section(self.goals, level=level + 1).rstrip()]
         return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
@@ -78,6 +88,11 @@ def load_note() -> str:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Of sorted values; 0 if there are none."""
     return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the ratios of the rounds."""
+    return statistics.median(a / b for a, b in zip(values, others, strict=True))
 
 
 def spread(values: Sequence[float], *, digits: int = 1) -> str:

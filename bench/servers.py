@@ -14,13 +14,15 @@ from typing import Final
 
 import jwt
 
+from bench.native import built
 from bench.processes import ROOT, Server, running
 
-__all__ = ["HUBBUB", "NODE", "STOCK", "Target", "targets"]
+__all__ = ["C_LOOP", "HUBBUB", "NODE", "STOCK", "Target", "c_loop", "store_path", "targets"]
 
 HUBBUB: Final = "Hubbub"
 STOCK: Final = "stock python-socketio"
 NODE: Final = "Node socket.io"
+C_LOOP: Final = "C loop"
 
 _SECRET: Final = "a secret that only benchmarks know, 32 bytes or more"
 TOKEN_TTL_S: Final = 24 * 3600
@@ -59,10 +61,20 @@ async def targets(names: list[str], *, data: Path) -> AsyncIterator[list[Target]
         yield started
 
 
+def store_path(data: Path) -> Path:
+    """Where Hubbub's database is, for who fills it before the service starts (seed.py)."""
+    return data / "hubbub.db"
+
+
+def c_loop(packet: str) -> contextlib.AbstractAsyncContextManager[Server]:
+    """The floor of fan-out: writes this packet in a frame of its own to each connection (native/sendloop.c)."""
+    return running(C_LOOP, [str(built("sendloop")), packet])
+
+
 def _hubbub(data: Path) -> contextlib.AbstractAsyncContextManager[Server]:
     environ = {
         "PYTHONPATH": str(ROOT / "service"),
-        "HUBBUB_STORE": f"sqlite:///{data / 'hubbub.db'}",
+        "HUBBUB_STORE": f"sqlite:///{store_path(data)}",
         "HUBBUB_PORT": "0",
         "HUBBUB_LIMITS": "off",
         "HUBBUB_LOG_FORMAT": "json",

@@ -34,7 +34,12 @@ def _application() -> web.Application:
 
     for name, handler in (("connect", connect), ("message:send", bare), ("room:join", join), ("room:spread", spread)):
         server.on(name, handler, namespace=NAMESPACE)
+
+    async def alive(request: web.Request) -> web.Response:
+        return web.Response(text="alive")
+
     app = web.Application()
+    app.router.add_get("/healthz", alive)
     server.attach(app)
     return app
 

@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
-const http = createServer();
+const http = createServer((request, response) => response.end("alive"));
 const chat = new Server(http).of("/chat");
 const ok = { ok: true };
 
