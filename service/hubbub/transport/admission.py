@@ -41,7 +41,19 @@ _FAILED: Final = 3
 class _Job:
     """An admitted event."""
 
-    __slots__ = ("began", "coroutine", "eager", "incoming", "order", "reply", "result", "size", "state", "task", "work")
+    __slots__ = (
+        "coroutine",
+        "eager",
+        "incoming",
+        "order",
+        "reply",
+        "result",
+        "seen_at",
+        "size",
+        "state",
+        "task",
+        "work",
+    )
 
     def __init__(self, incoming: Incoming, order: Order, work: Work, reply: Reply, size: int, eager: bool) -> None:
         self.incoming = incoming
@@ -52,9 +64,9 @@ class _Job:
         self.eager = eager
         self.state = _WAITING
         self.result: Any = None
-        self.began = 0.0
+        self.seen_at: float | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
-        self.task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[None] | None = None
 
 
 class Lane:
@@ -134,11 +146,17 @@ class Lane:
     def is_idle(self) -> bool:
         return self._count == 0
 
-    def expire(self, before: float) -> None:
-        """Cancel what began before this moment of the loop's clock: it is answered as its handler answers that."""
+    def expire(self, now: float, event_s: float) -> None:
+        """Cancel what was seen running for longer than `event_s`: it is answered as its handler answers that.
+
+        To be called now and then, with the loop's clock: looking at it for each event would cost more than the rest.
+        """
         for job in [*self._free, *self._line]:
-            if job.state == _RUNNING and job.began < before:
-                self._cancel(job)
+            if job.state == _RUNNING:
+                if job.seen_at is None:
+                    job.seen_at = now
+                elif now - job.seen_at >= event_s:
+                    self._cancel(job)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -176,7 +194,6 @@ class Lane:
 
     def _start(self, job: _Job) -> None:
         job.state = _RUNNING
-        job.began = asyncio.get_running_loop().time()
         running = job.work(job.incoming)
         if job.eager:
             job.coroutine = running
@@ -202,16 +219,16 @@ class Lane:
                 self._hand_over(job, _go_on(started, waits_for))
 
     def _hand_over(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
-        job.task = asyncio.ensure_future(running)
-        job.task.add_done_callback(lambda task: self._on_task(job, task))
+        job.task = asyncio.ensure_future(self._run(job, running))
 
-    def _on_task(self, job: _Job, task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
-            self._fail(job, asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            self._fail(job, error)
+    async def _run(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
+        """The answer goes out in the turn in which the handler returns: what it subscribed to comes behind."""
+        try:
+            result = await running
+        except BaseException as failure:  # Also a cancellation: whoever cancelled wants an end, and gets one.
+            self._fail(job, failure)
         else:
-            self._finish(job, _FINISHED, task.result())
+            self._finish(job, _FINISHED, result)
 
     def _fail(self, job: _Job, error: BaseException) -> None:
         _log.error("lane.failed", kind=type(error).__name__, exc_info=error)

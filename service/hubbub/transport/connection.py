@@ -38,10 +38,7 @@ class NamespaceConnection:
     def send(self, message: Message) -> Verdict:
         if not self.is_open:
             return Verdict.SHED
-        batch = self.server.batch
-        if not batch.is_empty:
-            batch.flush()
-        return self.session.send(message)
+        return self.server.batch.send(self.session, message)
 
     def emit(self, event: str, data: Any) -> None:
         if self.is_open:

@@ -21,27 +21,59 @@ __all__ = ["Batch", "Fanout"]
 
 
 class Batch:
-    """What waits for the end of the turn, of all fan-outs of a server."""
+    """What waits for the end of the turn, of a whole server: messages to single sessions, and behind them messages to
+    groups. Whoever adds one of the former while there are some of the latter lets those out first.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[Fanout, dict[str, list[Message]]] = {}
-        self.is_empty = True
+        self._groups: dict[Fanout, dict[str, list[Message]]] = {}
+        self._sessions: list[Session] = []
+        self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, fanout: Fanout, group: str, message: Message) -> None:
-        if self.is_empty:
-            self.is_empty = False
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.setdefault(fanout, {}).setdefault(group, []).append(message)
+        """A message for all of a group."""
+        if not self._scheduled:
+            self._schedule()
+        self._groups.setdefault(fanout, {}).setdefault(group, []).append(message)
+
+    def send(self, session: Session, message: Message) -> Verdict:
+        """A message for one session."""
+        if self._groups:
+            self.flush()
+        if not session.clear:
+            return session.queue(message)
+        if session.corked is None:
+            session.corked = [session.frame_of(message)]
+            self._sessions.append(session)
+            if not self._scheduled:
+                self._schedule()
+        else:
+            session.corked.append(session.frame_of(message))
+        return Verdict.OK
 
     def flush(self) -> None:
         """Let out what waits, now."""
-        if self.is_empty:
-            return
-        waiting, self._waiting = self._waiting, {}
-        self.is_empty = True
-        for fanout, groups in waiting.items():
-            for group, messages in groups.items():
-                fanout.write(group, messages)
+        if self._sessions:
+            sessions, self._sessions = self._sessions, []
+            for session in sessions:
+                if session.corked is not None:
+                    session.uncork()
+        if self._groups:
+            waiting, self._groups = self._groups, {}
+            for fanout, groups in waiting.items():
+                for group, messages in groups.items():
+                    fanout.write(group, messages)
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        if self._loop is None:  # Asking for it is a system call in some versions of Python.
+            self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._scheduled = False
+        self.flush()
 
 
 class _Recipient(Protocol):

@@ -34,7 +34,7 @@ class Keep(Enum):
 class Message:
     """An Engine.IO message: a text, and the binary attachments that follow it.
 
-    `text` begins with the Engine.IO type (`4`). `key` tells which messages with `Keep.LATEST` replace each other, and
+    `text` begins with the Engine.IO type (`4`); empty, there are only the attachments. `key` tells which messages with `Keep.LATEST` replace each other, and
     names the group of one with `Keep.GAP`.
     """
 
@@ -62,7 +62,8 @@ class Message:
     def frame(self) -> bytes:
         """As WebSocket frames."""
         if self._frame is None:
-            self._frame = text_frame(self.text) + b"".join(map(binary_frame, self.attachments))
+            text = text_frame(self.text) if self.text else b""
+            self._frame = text + b"".join(map(binary_frame, self.attachments)) if self.attachments else text
         return self._frame
 
     def deflated(self, threshold: int) -> bytes:
@@ -79,4 +80,7 @@ class Message:
 
     def payloads(self) -> list[bytes]:
         """As packets of a polling payload (Engine.IO 4, "HTTP long-polling")."""
-        return [self.text, *(b"b" + base64.b64encode(data) for data in self.attachments)]
+        return [
+            *([self.text] if self.text else []),
+            *(b"b" + base64.b64encode(data) for data in self.attachments),
+        ]

@@ -216,8 +216,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """Send to an Engine.IO connection; nothing happens if it is gone."""
         session = self.eio.sessions.get(eio_sid)
         if session is not None:
-            self.batch.flush()
-            session.send(message)
+            self.batch.send(session, message)
 
     async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
         encoded = pkt.encode()
@@ -229,9 +228,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         if session is None:
             return
         if eio_pkt.binary:
-            session.send(Message(b"", [eio_pkt.data]))
+            self.batch.send(session, Message(b"", [eio_pkt.data]))
         else:
-            session.send(Message(b"4" + eio_pkt.data.encode()))
+            self.batch.send(session, Message(b"4" + eio_pkt.data.encode()))
 
     def _connection_of(self, sid: str, namespace: str) -> NamespaceConnection | None:
         eio_sid = self.manager.eio_sid_from_sid(sid, namespace)
@@ -365,8 +364,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
     def _refuse(self, session: Session, namespace: str, error: HubbubError | RefusedError) -> None:
         document = error.data if isinstance(error, RefusedError) else {"message": error.code, "data": error.document()}
-        self.batch.flush()
-        session.send(packets.connect_error_message(namespace, document))
+        self.batch.send(session, packets.connect_error_message(namespace, document))
         session.refusals += 1
         if session.refusals >= self.bounds.refusals:
             session.violate(ViolationError("too many connects were refused"))
@@ -457,7 +455,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._sweep = None
         for session in list(self._busy):
             if session.lane is not None:
-                session.lane.expire(loop.time() - self.bounds.event_s)
+                session.lane.expire(loop.time(), self.bounds.event_s)
         if self._busy:
             self._sweep = loop.call_later(_SWEEP_S, self._expire)
 

@@ -95,6 +95,7 @@ class Session:
         "bounds",
         "clear",
         "closing",
+        "corked",
         "deflate",
         "lane",
         "link",
@@ -115,6 +116,9 @@ class Session:
         self.probe_shell: Shell | None = None
         self.clear = False
         self.write: Callable[[bytes], object] = _nowhere
+        self.corked: list[bytes] | None = None
+        """Frames for the end of this turn of the loop (see `fanout.Batch`)."""
+
         self.deflate = False
         """The peer takes compressed frames."""
 
@@ -144,14 +148,28 @@ class Session:
     def send(self, message: Message) -> Verdict:
         """Send a message, or put it where it waits. A verdict of `slow` has closed the connection."""
         if self.clear:
-            self.write(message.deflated(self.bounds.deflate_bytes) if self.deflate else message.frame)
+            if self.corked is not None:
+                self.uncork()
+            self.write(self.frame_of(message))
             return Verdict.OK
         return self.queue(message)
+
+    def frame_of(self, message: Message) -> bytes:
+        """A message as this peer takes it."""
+        return message.deflated(self.bounds.deflate_bytes) if self.deflate else message.frame
+
+    def uncork(self) -> None:
+        """Write what was kept for the end of the turn."""
+        frames, self.corked = self.corked, None
+        if frames is not None:
+            self.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def queue(self, message: Message) -> Verdict:
         """As `send`, for a session that is not clear."""
         if self.closing is not None:
             return Verdict.SHED
+        if self.corked is not None:
+            self.uncork()
         if self.outbox is None:
             self.outbox = Outbox(max_bytes=self.bounds.outbox_bytes, max_packets=self.bounds.outbox_packets)
         verdict = self.outbox.put(message)
@@ -252,6 +270,8 @@ class Session:
         """End the connection for this reason; the first reason counts."""
         if self.closing is not None:
             return
+        if self.corked is not None:
+            self.uncork()
         self.closing = closing
         self.clear = False
         self._step(Input.CLOSE)
@@ -272,7 +292,7 @@ class Session:
             self._owner.on_closing(self, GONE)
         self._step(Input.LOST)
         self.clear = self.blocked = False
-        self.outbox = None
+        self.outbox = self.corked = None
         self.write = _nowhere
         self._at = ()
         self._wheel.remove(self)
