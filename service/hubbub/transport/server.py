@@ -89,7 +89,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             client_manager=client_manager if client_manager is not None else Manager(),
             serializer=LibraryPacket,
             logger=_library_log,
-            async_handlers=async_handlers,
+            async_handlers=True,  # Asked by `call()` alone, and an ACK waits for no event here.
             namespaces=namespaces,
             always_connect=always_connect,
             owner=self,
