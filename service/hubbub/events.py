@@ -291,7 +291,7 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent(
         "gap",
         "{room, head}",
-        "The room is suspended on this connection until it is joined again. Not sent by this version.",
+        "The room is suspended on this connection, which reads too slowly, until it is joined again.",
     ),
     ServerEvent("draining", "{reconnect_in_ms}", "This node is going away. Not sent by this version."),
     ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),

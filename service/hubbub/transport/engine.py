@@ -184,7 +184,7 @@ class Engine:
         if transport == "websocket" and key is None:
             return _refusal(_BAD_REQUEST, headers)
         address = self._addresses.address_of(request)
-        if self._max_per_address and self._by_address.get(address, 0) >= self._max_per_address:
+        if self._is_crowded(address):
             return web.Response(status=429, text="Too many connections.", headers=headers | {"Retry-After": "5"})
         self._by_address[address] = self._by_address.get(address, 0) + 1
         link = Link(self.generate_id(), read_handshake(request, address))
@@ -212,6 +212,14 @@ class Engine:
         session.send(Message(text))
         session.start(first_ping_s)
         raise asyncio.CancelledError  # The connection is ours: the task of aiohttp ends as if its peer had gone.
+
+    def _is_crowded(self, address: str) -> bool:
+        """Whether an address has as many connections as it may. Loopback has no bound: a proxy that nobody told us of
+        would be one client.
+        """
+        if not self._max_per_address or self._by_address.get(address, 0) < self._max_per_address:
+            return False
+        return not address.startswith("127.") and address not in ("", "::1")
 
     def _probe(self, request: web.Request, session: Session, headers: dict[str, str]) -> web.StreamResponse:
         key = _websocket_key(request)
