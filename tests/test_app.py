@@ -43,6 +43,17 @@ class TestStart:
         assert f"Port {port} on 127.0.0.1 is taken" in output
         assert "Traceback" not in output
 
+    async def test_too_few_files_are_named(self, tmp_path: Path) -> None:
+        store = f"HUBBUB_STORE=sqlite:///{tmp_path}/h.db"
+        command = f"ulimit -n 256; exec env HUBBUB_PORT=0 {store} {sys.executable} -m hubbub serve"
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 1
+        assert "This process may open 256 files" in output.decode()
+        assert "Traceback" not in output.decode()
+
     async def test_a_database_that_another_process_serves_is_left_alone(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as first:
             status, output = await serve(HUBBUB_PORT="0", HUBBUB_STORE=f"sqlite:///{tmp_path}/hubbub.db")
@@ -141,6 +152,15 @@ class TestRunning:
         assert any(line["event"] == "link.closing" for line in lines)
         (opened,) = [line for line in lines if line["event"] == "connection.opened"]
         assert opened["address"] == "127.0.0.1"
+
+    async def test_the_clients_address_is_taken_from_proxies_that_are_trusted_only(self, tmp_path: Path) -> None:
+        headers = {"X-Forwarded-For": "198.51.100.7, 192.0.2.9"}
+        for trusted, expected in (("", "127.0.0.1"), ("127.0.0.0/8", "192.0.2.9")):
+            proxies = {"trusted_proxies": trusted} if trusted else {}
+            async with running_service(tmp_path, **proxies) as service:
+                async with chat_client(service.url, service.token(user="alice"), headers=headers):
+                    await service.stop()
+                assert f'"address": "{expected}"' in service.log
 
     async def test_metrics_count_events_by_outcome(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as service:
