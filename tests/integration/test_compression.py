@@ -22,6 +22,8 @@ class TestCompression:
             await alice.ok("room:create", {"kind": "public", "id": "lobby", "title": "Lobby"})
             await alice.ok("room:join", {"room": "lobby"})
             await socket.send_str("40/chat," + orjson.dumps({"token": service.token(user="bob")}).decode())
+            while not (await socket.receive_str(timeout=10)).startswith('42/chat,["hello"'):
+                pass
             await socket.send_str('42/chat,1["room:join",{"room":"lobby"}]')
             while not (await socket.receive_str(timeout=10)).startswith("43/chat,1["):
                 pass
