@@ -61,6 +61,12 @@ UNREADABLE: Final = _Marker("Not valid JSON.")
 NESTED: Final = _Marker("Nested too deep, or too many arrays and objects.")
 """The data of an EVENT whose payload is beyond the bounds."""
 
+_REFUSED_NAMES: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+_MOST_ATTACHMENTS: Final = 10
+"""Stock JavaScript clients end the connection for events of these names, and for packets with more attachments."""
+
 _HEAD: Final = re.compile(rb"([0-6])(?:([0-9]{1,10})-)?(?:(/[^,\x00-\x1f]*)(?:,|\Z))?([0-9]*)")
 _MOST_ID_DIGITS: Final = 15
 """Below 2^53, so that every language holds it."""
@@ -208,10 +214,14 @@ def data_message(
     kind: int, namespace: str, args: Sequence[Any], *, id: int | None = None, keep: Keep = Keep.MUST
 ) -> Message:
     """An EVENT or ACK with any arguments; `bytes` in them go as attachments. Raises `TypeError` for what JSON cannot
-    hold.
+    hold, `ValueError` for what JavaScript clients do not take.
     """
+    if kind == EVENT and args[0] in _REFUSED_NAMES:
+        raise ValueError("an event with a reserved name")
     parts: list[bytes] = []
     data = _take_out(list(args), parts)
+    if len(parts) > _MOST_ATTACHMENTS:
+        raise ValueError(f"more than {_MOST_ATTACHMENTS} attachments")
     number = b"" if id is None else b"%d" % id
     if not parts:
         return Message(b"4%d%b%b%b" % (kind, _place(namespace), number, dumps(data)), keep=keep)

@@ -7,11 +7,12 @@ what a failing or cancelled handler means, and which names a client may call.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from socketio import exceptions
+from socketio import AsyncNamespace, exceptions
 
 from hubbub.errors import HubbubError
 from hubbub.transport.base import Connection, Incoming, Order
@@ -81,14 +82,13 @@ class PlainHandler:
         return None
 
     async def _call_connect(self, sid: str, environ: Any, auth: Any) -> None:
-        trigger = self._server._trigger_event
         try:
             try:
-                success = await trigger("connect", self._namespace, sid, environ, auth)
+                success = await self._call("connect", sid, environ, auth)
             except TypeError as error:
                 if auth is not None or not _is_about_arguments(error):
                     raise
-                success = await trigger("connect", self._namespace, sid, environ)
+                success = await self._call("connect", sid, environ)
         except exceptions.ConnectionRefusedError as error:
             raise RefusedError(error.error_args) from None
         except ConnectionRefusedError:
@@ -102,7 +102,7 @@ class PlainHandler:
     async def event(self, connection: Connection, incoming: Incoming) -> Any:
         """The arguments of the ack. One whose handler failed says so, in the same words as everywhere."""
         try:
-            result = await self._server._trigger_event(incoming.name, self._namespace, connection.id, *incoming.args)
+            result = await self._call(incoming.name, connection.id, *incoming.args)
         except asyncio.CancelledError:
             return [self.refused(HubbubError("unavailable", retry_after=1))]
         except Exception:
@@ -113,6 +113,22 @@ class PlainHandler:
         if result is None:
             return []
         return list(result) if isinstance(result, tuple) else [result]
+
+    async def _call(self, event: str, *args: Any) -> Any:
+        """What the handler returns. The library would take one that was cancelled for one that is done."""
+        server = self._server
+        handler, given = server._get_event_handler(event, self._namespace, args)
+        if handler is None:
+            space, given = server._get_namespace_handler(self._namespace, args)
+            if space is None:
+                return server.not_handled
+            if type(space).trigger_event is not AsyncNamespace.trigger_event:
+                return await space.trigger_event(event, *given)
+            handler = getattr(space, f"on_{event}", None)
+            if handler is None:
+                return server.not_handled
+        result = handler(*given)
+        return await result if inspect.iscoroutine(result) else result
 
     async def disconnected(self, connection: Connection, *, clean: bool) -> None:
         server, name, sid = self._server, self._namespace, connection.id

@@ -425,8 +425,15 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             connection.send(packets.ack_message(connection.namespace, id, result))
 
     def _reply_plain(self, connection: NamespaceConnection, id: int | None, result: Any) -> None:
-        if id is not None and connection.is_open and result is not NOT_ACKNOWLEDGED:
-            connection.send(packets.data_message(packets.ACK, connection.namespace, result, id=id))
+        if id is None or not connection.is_open or result is NOT_ACKNOWLEDGED:
+            return
+        try:
+            message = packets.data_message(packets.ACK, connection.namespace, result, id=id)
+        except (TypeError, ValueError):
+            _log.exception("plain.answer_failed", namespace=connection.namespace, connection=connection.id)
+            refusal = connection.handler.refused(HubbubError("internal"))
+            message = packets.ack_message(connection.namespace, id, refusal)
+        connection.send(message)
 
     def _open_lane(self, session: Session) -> Lane:
         """A lane exists while there is something in it."""
