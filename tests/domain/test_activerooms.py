@@ -11,7 +11,7 @@ from hubbub.domain.activerooms import ActiveRoom, ActiveRooms, Delivery
 from hubbub.errors import HubbubError
 from hubbub.history.base import History, Written
 from hubbub.transport.fanout import Fanout
-from tests.support.domain import RecordingOutlet, message_of, room_of
+from tests.support.domain import PromptBatch, RecordingOutlet, message_of, room_of
 from tests.support.history import member, new_room, say
 from tests.support.house import ChatHouse
 
@@ -56,7 +56,7 @@ class TestARoom:
 class TestTheCache:
     @staticmethod
     def over(house: ChatHouse, *, keep: int = 4096) -> tuple[ActiveRooms, Fanout]:
-        fanout = Fanout("/chat")
+        fanout = Fanout("/chat", batch=PromptBatch())
         return ActiveRooms(cast(History, house.store), fanout, keep=keep), fanout
 
     async def test_a_room_is_read_once_however_many_ask(self, house: ChatHouse) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from engineio import packet as eio_packet
 
 from hubbub.domain.identity import Identity, Person
 from hubbub.history.base import Message, Room, Sender
+from hubbub.transport import message as wire
+from hubbub.transport.fanout import Batch, Fanout
+from hubbub.transport.outbox import Verdict
 
-__all__ = ["ManualClock", "RecordingOutlet", "identity_of", "message_of", "room_of"]
+__all__ = ["ManualClock", "PromptBatch", "RecordingOutlet", "identity_of", "message_of", "room_of"]
 
 _numbers = itertools.count(1)
 
@@ -30,27 +32,50 @@ class ManualClock:
         self.now += round(seconds * 1000)
 
 
+class PromptBatch(Batch):
+    """Lets everything out at once, for tests that have no turns of a loop."""
+
+    def add(self, fanout: Fanout, group: str, message: wire.Message) -> None:
+        self._scheduled = True
+        super().add(fanout, group, message)
+        self.flush()
+
+
+class _RecordingSession:
+    """The session of a `RecordingOutlet`: never clear, so that a `Fanout` gives it messages and not bytes."""
+
+    clear = False
+
+    def __init__(self, outlet: RecordingOutlet) -> None:
+        self._outlet = outlet
+
+    def send(self, message: wire.Message) -> Verdict:
+        return self._outlet.send(message)
+
+
 class RecordingOutlet:
     """A connection that keeps what it was sent, as the client would read it.
 
-    It takes events (`emit`) as the domain sends them to one client, and packets (`send`) as a `Fanout` sends them.
+    It takes events (`emit`) as the domain sends them to one client, and messages as a `Fanout` writes them (`session`).
     """
 
     def __init__(self) -> None:
         self.id = f"outlet-{next(_numbers)}"
         self.is_open = True
         self.sent: list[tuple[str, Any]] = []
-        self.packets: list[eio_packet.Packet] = []
+        self.packets: list[wire.Message] = []
+        self.session: Any = _RecordingSession(self)
 
     def emit(self, event: str, data: Any) -> None:
         if self.is_open:
             self.sent.append((event, orjson.loads(orjson.dumps(data))))
 
-    def send(self, packet: eio_packet.Packet) -> None:
+    def send(self, message: wire.Message) -> Verdict:
         if self.is_open:
-            self.packets.append(packet)
-            event, data = orjson.loads(packet.data.partition(",")[2])
+            self.packets.append(message)
+            event, data = orjson.loads(message.text.partition(b",")[2])
             self.sent.append((event, data))
+        return Verdict.OK
 
     def of(self, name: str) -> list[Any]:
         """The documents of all events of this name so far."""

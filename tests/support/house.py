@@ -15,7 +15,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.base import History
 from hubbub.history.writer import Writer
 from hubbub.transport.fanout import Fanout
-from tests.support.domain import ManualClock, RecordingOutlet, identity_of
+from tests.support.domain import ManualClock, PromptBatch, RecordingOutlet, identity_of
 from tests.support.history import open_sqlite
 
 __all__ = ["ChatHouse", "Held", "Interposed", "chat_house", "outlet_of", "refusal_of"]
@@ -94,7 +94,7 @@ class ChatHouse:
     def __init__(self, history: History, *, limits: Limits) -> None:
         self.clock = ManualClock()
         self.store = Interposed(history)
-        self.fanout = Fanout("/chat")
+        self.fanout = Fanout("/chat", batch=PromptBatch())
         seen_by_chat = cast(History, self.store)
         self.writer = Writer(
             seen_by_chat,
