@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hubbub.history import sqlite_batch
-from hubbub.history.sqlite_batch import write_batch
+from hubbub.history.sqlite_batch import by_key, write_batch
 from hubbub.history.sqlite_file import open_database
 from hubbub.history.sqlite_rooms import create_room
 from tests.support.history import Op, code_of, draft, editing, make_room, member, walks, written
@@ -40,7 +40,7 @@ class TestStatements:
             connection,
             [op for uid in rooms for n in range(20) for op in (draft(uid, f"k{n}"), editing(uid, 1, f"b{n}"))],
         )
-        assert one == many == 5
+        assert one == many == 6
 
     def test_what_claims_nothing_writes_nothing(self, connection: sqlite3.Connection) -> None:
         uid = create_room(connection, make_room(), [member("ann", "owner")]).uid
@@ -51,11 +51,17 @@ class TestStatements:
         assert changed == set()
         assert [code_of(outcome) for outcome in outcomes[1:]] == ["not_found"] * 2
 
-    @pytest.mark.parametrize("text", ["BY_KEY", "BY_PLACE", "HEADS"])
+    @pytest.mark.parametrize("text", ["BY_PLACE", "HEADS", "REWRITE"])
     def test_every_query_goes_by_an_index(self, connection: sqlite3.Connection, text: str) -> None:
         query: str = getattr(sqlite_batch, text)
-        parameters = {"uids": "[]", "keys": "[]", "places": "[]"}
+        parameters = {"uids": "[]", "places": "[]", "rows": "[]"}
         assert walks(connection, query, parameters) == []
+
+    @pytest.mark.parametrize("rows", [1, 64])
+    def test_keys_are_looked_up_in_their_index(self, connection: sqlite3.Connection, rows: int) -> None:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {by_key(rows)}", [None] * 3 * rows)]
+        assert "SEARCH m USING INDEX messages_by_key (room=? AND sender=? AND key=?)" in plan
+        assert not any(step.startswith("SCAN m") for step in plan)
 
 
 class TestClaims:
@@ -70,4 +76,6 @@ class TestClaims:
         outcomes, _ = write_batch(connection, batch)
         assert [written(outcome).message.body for outcome in outcomes] == ["hello", "b0", "b1", "b2", "b3", "b4"]
         assert connection.execute("SELECT rev, doc ->> '$.body' FROM messages").fetchall() == [(6, "b4")]
-        assert connection.execute("SELECT count(*) FROM changes").fetchone() == (6,)
+        assert connection.execute("SELECT place & 0xFFFFFFFFF, seq FROM changes").fetchall() == [
+            (n, 1) for n in range(2, 7)
+        ]

@@ -15,7 +15,9 @@ import pytest
 
 from hubbub.errors import StoreError
 from hubbub.history.sqlite_file import MIGRATIONS, FileLock, connect, open_database
-from tests.support.history import child, new_room, open_sqlite, say
+from hubbub.history.sqlite_messages import read_changes, read_head, read_revisions
+from hubbub.history.sqlite_rooms import create_room
+from tests.support.history import child, make_room, new_room, open_sqlite, say
 
 HOLDER: Final = """
 import sys
@@ -212,6 +214,28 @@ class TestMigrations:
         again = open_database(path, migrations=steps)
         assert version_of(again) == number
         again.close()
+
+    def test_the_first_version_named_every_revision(self, tmp_path: Path, steps: Path) -> None:
+        path = tmp_path / "hubbub.db"
+        for later in sorted(steps.glob("*.sql"))[1:]:
+            later.unlink()
+        old = open_database(path, migrations=steps)
+        create_room(old, make_room(id="tea"), [])
+        for seq, rev in ((1, 3), (2, 2)):
+            row = (1 << 36 | seq, rev, 1, "ann", f"key{seq}", 0, 1, 300, '{"name":"Ann","body":"hello"}')
+            old.execute("INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?)", row)
+        old.executemany(
+            "INSERT INTO changes VALUES (?,?)", [(1 << 36 | rev, seq) for rev, seq in ((1, 1), (2, 2), (3, 1))]
+        )
+        old.close()
+        new = open_database(path)
+        (uid,) = new.execute("SELECT uid FROM rooms").fetchone()
+        assert read_head(new, uid) == 3
+        revisions = read_revisions(new, uid, after=0, upto=9)
+        assert [(rev, message.seq, message.rev) for rev, message in revisions] == [(1, 1, 3), (2, 2, 2), (3, 1, 3)]
+        changes = read_changes(new, uid, since=1, limit=9, max_bytes=9999)
+        assert [(message.seq, message.rev) for message in changes.messages] == [(2, 2), (1, 3)]
+        new.close()
 
     def test_a_step_that_fails_leaves_the_file_as_it_was(self, tmp_path: Path, steps: Path) -> None:
         path = tmp_path / "hubbub.db"

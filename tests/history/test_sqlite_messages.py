@@ -18,6 +18,7 @@ from tests.support.history import walks
 
 PARAMETERS: Final = (
     "uid", "seq", "sender", "key", "split", "older", "newer", "low", "high", "since", "most", "no", "after", "upto",
+    "places",
 )  # fmt: skip
 
 sides = st.lists(st.integers(0, 10), max_size=8)
@@ -52,9 +53,7 @@ class TestPlans:
         yield connection
         connection.close()
 
-    @pytest.mark.parametrize(
-        "name", ["BY_SEQ", "BY_KEY", "AROUND", "BETWEEN", "CHANGED", "BY_REV", "REVISIONS", "HEAD_OF"]
-    )
+    @pytest.mark.parametrize("name", ["BY_SEQ", "BY_KEY", "AROUND", "BETWEEN", "CHANGES", "AT", "REVISIONS", "HEAD_OF"])
     def test_no_query_walks_over_a_table_or_sorts(self, connection: sqlite3.Connection, name: str) -> None:
         query: str = getattr(sqlite_messages, name)
         parameters = dict.fromkeys(PARAMETERS, 1)

@@ -12,7 +12,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.sqlite_batch import write_batch
 from hubbub.history.sqlite_file import open_database
 from hubbub.history.sqlite_rooms import SLICE_ROWS, bury_slice, create_room, delete_room, known_room, update_room
-from tests.support.history import draft, make_room, member
+from tests.support.history import draft, editing, make_room, member
 
 
 @pytest.fixture
@@ -51,6 +51,7 @@ class TestBurying:
         rooms = [create_room(connection, make_room(), [member("ann", "owner")]) for _ in range(3)]
         for room in rooms:
             write_batch(connection, [draft(room.uid, str(n)) for n in range(SLICE_ROWS + 1)])
+            write_batch(connection, [editing(room.uid, n, "x") for n in range(1, SLICE_ROWS + 2)])
         delete_room(connection, rooms[1].uid)
         assert connection.execute("SELECT room FROM standings ORDER BY room").fetchall() == [(1,), (3,)]
         slices = 0

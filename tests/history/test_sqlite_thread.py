@@ -234,8 +234,9 @@ class TestFailures:
 
         def read(connection: sqlite3.Connection) -> tuple[list[int], list[tuple[int, int]], int]:
             (no, members) = connection.execute("SELECT no, members FROM rooms WHERE uid = ?", (uid,)).fetchone()
-            claims = connection.execute("SELECT place, seq FROM changes WHERE place >> 36 = ?", (no,)).fetchall()
+            changes = connection.execute("SELECT place, seq FROM changes WHERE place >> 36 = ?", (no,)).fetchall()
             messages = connection.execute("SELECT place, rev FROM messages WHERE room = ?", (no,)).fetchall()
+            claims = [*changes, *((place, place & (2**36 - 1)) for place, _ in messages)]
             latest = {seq: place & (2**36 - 1) for place, seq in sorted(claims)}
             assert {place & (2**36 - 1): rev for place, rev in messages} == latest
             (standing,) = connection.execute("SELECT count(*) FROM standings WHERE room = ?", (no,)).fetchone()

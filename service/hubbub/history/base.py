@@ -149,6 +149,23 @@ class Message:
         """`<room uid>.<seq>`: unique in the whole service, and found without an index of its own."""
         return f"{self.uid}.{self.seq}"
 
+    def placed(self, rev: int) -> Message:
+        """The message as it enters its room, claiming this revision. `replace` takes three times as long."""
+        return Message(
+            self.uid,
+            rev,
+            rev,
+            self.key,
+            self.sender,
+            self.body,
+            self.reply_to,
+            self.mentions,
+            self.created_at,
+            self.edited_at,
+            self.deleted,
+            self.reactions,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Insert:

@@ -26,7 +26,7 @@ REACTORS_COUNTED: Final = 20
 
 def document_bytes(message: Message) -> int:
     """Bytes of the message's document as JSON. Raises `TypeError` for text that is not Unicode."""
-    shown = {emoji: users[:REACTORS_COUNTED] for emoji, users in message.reactions.items()}
+    shown = {emoji: users[:REACTORS_COUNTED] for emoji, users in message.reactions.items()} if message.reactions else {}
     sender = message.sender
     text = orjson.dumps((message.key, sender.id, sender.name, message.body, message.reply_to, message.mentions, shown))
     return REST_BYTES + REACTION_BYTES * len(shown) + len(text)

@@ -13,7 +13,7 @@ from typing import Final
 from hubbub.history.sqlite_errors import is_damage
 from hubbub.history.sqlite_file import connect
 from hubbub.history.sqlite_index import forget_slice, open_index, read_progress, remove_index, write_slice
-from hubbub.history.sqlite_rows import HEAD, fetch
+from hubbub.history.sqlite_rows import CHANGED, HEAD, MASK, SHIFT, UNCHANGED, fetch
 
 __all__ = ["Indexer"]
 
@@ -31,12 +31,21 @@ RETRY_S: Final = 5.0
 
 HEADS: Final = f"SELECT json_group_array(json_array(r.no, r.uid, {HEAD})) FROM rooms r"
 
-CHANGED: Final = """
-    SELECT count(*), max(rev), json_group_array(json_array(place, created_at, scope, body)) FROM (
-        SELECT m.rev, m.place, m.created_at, iif(m.deleted, '', m.doc ->> '$.body') AS body,
-               'r' || r.no || CASE r.kind WHEN 'public' THEN ' pub' ELSE '' END AS scope
-        FROM rooms r CROSS JOIN messages m ON m.room = r.no AND m.rev > :rev
-        WHERE r.no = :no ORDER BY m.rev LIMIT :most)"""
+TEXT: Final = "m.rev, m.place, m.created_at, iif(m.deleted, '', m.doc ->> '$.body') AS body"
+
+NEWS: Final = f"""
+    WITH sent AS (
+        SELECT {TEXT} FROM messages m
+        WHERE m.place > (:no << {SHIFT}) + :rev AND m.place <= (:no << {SHIFT}) + {MASK} AND {UNCHANGED}
+        ORDER BY m.place LIMIT :most),
+    changed AS (
+        SELECT {TEXT} FROM messages m INDEXED BY messages_by_rev
+        WHERE m.room = :no AND m.rev > :rev AND {CHANGED} ORDER BY m.rev LIMIT :most)
+    SELECT r.uid, count(n.rev), max(n.rev), json_group_array(json_array(
+        n.place, n.created_at, 'r' || r.no || CASE r.kind WHEN 'public' THEN ' pub' ELSE '' END, n.body))
+    FROM rooms r LEFT JOIN (SELECT * FROM (
+        SELECT * FROM sent UNION ALL SELECT * FROM changed) ORDER BY rev LIMIT :most) n
+    WHERE r.no = :no"""
 
 
 class Indexer:
@@ -156,15 +165,12 @@ class Indexer:
         A room that cannot be read is left as it is, so that one damaged page does not keep the others waiting.
         """
         try:
-            row = self._database.execute("SELECT uid FROM rooms WHERE no = ?", (no,)).fetchone()
-            if row is None:
-                return None, 0, 0, "[]"
             parameters = {"no": no, "rev": self._progress.get(no, ("", 0))[1], "most": most}
-            count, newest, rows = self._database.execute(CHANGED, parameters).fetchone()
+            uid, count, newest, rows = self._database.execute(NEWS, parameters).fetchone()
         except sqlite3.Error as error:
             logger.warning("history: room %d cannot be indexed: %s", no, error)
             return "", 0, 0, "[]"
-        return str(row[0]), count, newest, rows
+        return uid, count, newest, rows
 
     def _forget(self, no: int) -> None:
         while forget_slice(self._index, no, most=SLICE_ROWS) and not self._closing.is_set():

@@ -14,7 +14,19 @@ from typing import Any, Final
 from hubbub.errors import HubbubError
 from hubbub.history.base import Message, MessagePage
 from hubbub.history.sqlite_readers import snapshot
-from hubbub.history.sqlite_rows import HEAD, MASK, MESSAGE, SHIFT, clamp, fetch, fetch_number, message_from
+from hubbub.history.sqlite_rows import (
+    CHANGED,
+    HEAD,
+    MASK,
+    MESSAGE,
+    SHIFT,
+    UNCHANGED,
+    clamp,
+    fetch,
+    fetch_number,
+    json_text,
+    message_from,
+)
 
 __all__ = ["cut", "read_by_key", "read_changes", "read_head", "read_message", "read_page", "read_revisions"]
 
@@ -39,16 +51,25 @@ AROUND: Final = f"""
 
 BETWEEN: Final = f"SELECT json_group_array({MESSAGE}) FROM messages m WHERE m.place BETWEEN :low AND :high"
 
-CHANGED: Final = f"""
-    SELECT json_array(r.no, {HEAD}, (SELECT json_group_array(json_array(rev, bytes)) FROM (
-        SELECT rev, bytes FROM messages WHERE room = r.no AND rev > :since ORDER BY rev LIMIT :most)))
+CHANGES: Final = f"""
+    SELECT json_array(r.no, {HEAD},
+        (SELECT json_group_array(json_array(seq, bytes, place)) FROM (
+            SELECT m.place & {MASK} AS seq, m.bytes, m.place FROM messages m
+            WHERE m.place > (r.no << {SHIFT}) + :since AND m.place <= (r.no << {SHIFT}) + {MASK} AND {UNCHANGED}
+            ORDER BY m.place LIMIT :most)),
+        (SELECT json_group_array(json_array(rev, bytes, place)) FROM (
+            SELECT m.rev, m.bytes, m.place FROM messages m INDEXED BY messages_by_rev
+            WHERE m.room = r.no AND m.rev > :since AND {CHANGED} ORDER BY m.rev LIMIT :most)))
     FROM rooms r WHERE r.uid = :uid"""
+"""Messages as they were sent, whose revision is their seq, and messages that were changed: each side in its order."""
 
-BY_REV: Final = f"""
-    SELECT json_group_array({MESSAGE}) FROM messages m WHERE m.room = :no AND m.rev BETWEEN :low AND :high"""
+AT: Final = f"SELECT json_group_array({MESSAGE}) FROM json_each(:places) j CROSS JOIN messages m ON m.place = j.value"
 
 REVISIONS: Final = f"""
     WITH claimed AS (
+        SELECT n.place & {MASK} AS rev, n.place & {MASK} AS seq, r.no FROM rooms r CROSS JOIN messages n
+        ON n.place > (r.no << {SHIFT}) + :after AND n.place <= (r.no << {SHIFT}) + :upto WHERE r.uid = :uid
+        UNION ALL
         SELECT c.place & {MASK} AS rev, c.seq, r.no FROM rooms r CROSS JOIN changes c
         ON c.place > (r.no << {SHIFT}) + :after AND c.place <= (r.no << {SHIFT}) + :upto WHERE r.uid = :uid)
     SELECT json_array(
@@ -101,7 +122,7 @@ def read_page(
 def cut(below: Sequence[Sequence[int]], above: Sequence[Sequence[int]], max_bytes: int) -> tuple[int, int]:
     """How many of the older and of the newer messages fit, taken in turn from where they meet outwards.
 
-    Each is a list of (place, bytes), nearest first. One message fits always; a side ends at the first that does not.
+    Each is a list of (place, bytes, …), nearest first. One message fits always; a side ends at the first that does not.
     """
     taken = [0, 0]
     total = 0
@@ -135,11 +156,13 @@ def _place(row: list[Any]) -> int:
 def read_changes(connection: sqlite3.Connection, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
     """As `History.changes`."""
     with snapshot(connection):
-        no, head, above = _known(fetch(connection, CHANGED, {"uid": uid, "since": clamp(since), "most": limit + 1}))
+        parameters = {"uid": uid, "since": clamp(since), "most": limit + 1}
+        _, head, sent, changed = _known(fetch(connection, CHANGES, parameters))
+        above = sorted(sent + changed)[: limit + 1] if changed else sent
         _, count = cut((), above[:limit], max_bytes)
         messages: list[Message] = []
         if count:
-            rows = fetch(connection, BY_REV, {"no": no, "low": above[0][0], "high": above[count - 1][0]})
+            rows = fetch(connection, AT, {"places": json_text([place for _, _, place in above[:count]])})
             messages = sorted((message_from(uid, row) for row in rows), key=lambda message: message.rev)
     return MessagePage(messages, head, more_after=len(above) > count)
 

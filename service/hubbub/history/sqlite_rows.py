@@ -9,7 +9,7 @@ fifty rows of a page would wait fifty times.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -18,6 +18,7 @@ from hubbub.history.base import Message, Person, Room, RoomView, Sender, Standin
 from hubbub.history.sizes import document_bytes
 
 __all__ = [
+    "Row",
     "clamp",
     "encode_row",
     "fetch",
@@ -40,12 +41,16 @@ MEMBER: Final = "('owner', 'moderator', 'member')"
 
 MESSAGE: Final = "json_array(m.place, m.rev, m.sender, m.key, m.deleted, m.created_at, json(m.doc))"
 STANDING: Final = "s.user, s.role, s.joined_at, s.muted_until, s.banned_until, s.knew, s.read_seq"
-HEAD: Final = f"""coalesce((
-    SELECT c.place & {MASK} FROM changes c
-    WHERE c.place BETWEEN r.no << {SHIFT} AND (r.no << {SHIFT}) + {MASK} ORDER BY c.place DESC LIMIT 1), 0)"""
 NEWEST: Final = f"""coalesce((
     SELECT n.place & {MASK} FROM messages n
     WHERE n.place BETWEEN r.no << {SHIFT} AND (r.no << {SHIFT}) + {MASK} ORDER BY n.place DESC LIMIT 1), 0)"""
+HEAD: Final = f"""max({NEWEST}, coalesce((
+    SELECT c.place & {MASK} FROM changes c
+    WHERE c.place BETWEEN r.no << {SHIFT} AND (r.no << {SHIFT}) + {MASK} ORDER BY c.place DESC LIMIT 1), 0))"""
+"""A revision is claimed by a new message, whose seq it is, or by a change."""
+UNCHANGED: Final = f"m.rev = m.place & {MASK}"
+CHANGED: Final = f"m.rev <> m.place & {MASK}"
+"""Written exactly as in the partial index `messages_by_rev`."""
 ROOM: Final = f"r.uid, r.id, r.kind, r.title, r.topic, r.capacity, r.slow_mode_s, r.created_at, {HEAD}, r.members"
 UNREAD: Final = f"""CASE WHEN s.role IN {MEMBER} THEN (SELECT count(*) FROM (
     SELECT 1 FROM messages u
@@ -67,7 +72,7 @@ def clamp(seq: int) -> int:
     return min(max(seq, 0), MASK)
 
 
-def fetch(connection: sqlite3.Connection, query: str, parameters: Mapping[str, object]) -> Any:
+def fetch(connection: sqlite3.Connection, query: str, parameters: Mapping[str, object] | Sequence[object]) -> Any:
     """The JSON that a query answers with; None if it has no row, or only NULL."""
     row = connection.execute(query, parameters).fetchone()
     return None if row is None or row[0] is None else orjson.loads(row[0])
@@ -84,10 +89,15 @@ def json_text(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def encode_row(no: int, message: Message) -> str:
-    """A message as one element of the JSON list that is written. Raises `TypeError` for text that is not Unicode."""
-    doc: dict[str, object] = {"name": message.sender.name, "body": message.body}
-    if message.sender.guest:
+Row = tuple[int, int, int, str, str, int, int, int, str]
+"""The columns of a message in the order of the table."""
+
+
+def encode_row(no: int, message: Message) -> Row:
+    """A message as it is written. Raises `TypeError` for text that is not Unicode."""
+    sender = message.sender
+    doc: dict[str, object] = {"name": sender.name, "body": message.body}
+    if sender.guest:
         doc["guest"] = True
     if message.reply_to is not None:
         doc["reply_to"] = message.reply_to
@@ -97,18 +107,16 @@ def encode_row(no: int, message: Message) -> str:
         doc["edited_at"] = message.edited_at
     if message.reactions:
         doc["reactions"] = message.reactions
-    return json_text(
-        (
-            place_of(no, message.seq),
-            message.rev,
-            no,
-            message.sender.id,
-            message.key,
-            int(message.deleted),
-            message.created_at,
-            document_bytes(message),
-            doc,
-        )
+    return (
+        no << SHIFT | message.seq,
+        message.rev,
+        no,
+        sender.id,
+        message.key,
+        int(message.deleted),
+        message.created_at,
+        document_bytes(message),
+        orjson.dumps(doc).decode(),
     )
 
 
