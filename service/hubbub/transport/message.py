@@ -34,8 +34,8 @@ class Keep(Enum):
 class Message:
     """An Engine.IO message: a text, and the binary attachments that follow it.
 
-    `text` begins with the Engine.IO type (`4`); empty, there are only the attachments. `key` tells which messages with `Keep.LATEST` replace each other, and
-    names the group of one with `Keep.GAP`.
+    `text` begins with the Engine.IO type (`4`); empty, there are only the attachments. `key` tells which messages with
+    `Keep.LATEST` replace each other, and names the group of one with `Keep.GAP`.
     """
 
     __slots__ = ("_deflated", "_frame", "attachments", "keep", "key", "size", "text")

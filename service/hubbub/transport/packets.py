@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -68,6 +69,7 @@ _MOST_ATTACHMENTS: Final = 10
 """Stock JavaScript clients end the connection for events of these names, and for packets with more attachments."""
 
 _HEAD: Final = re.compile(rb"([0-6])(?:([0-9]{1,10})-)?(?:(/[^,\x00-\x1f]*)(?:,|\Z))?([0-9]*)")
+_PLAIN: Final = re.compile(rb"/[A-Za-z0-9_.-]*")
 _MOST_ID_DIGITS: Final = 15
 """Below 2^53, so that every language holds it."""
 
@@ -87,6 +89,15 @@ class Packet:
 
 def read_packet(text: bytes, bounds: Bounds) -> Packet:
     """The packet in a message. Raises `ViolationError`."""
+    if text[:2] == b"2/":
+        # Nearly everything that comes is an EVENT for a namespace, and needs no pattern.
+        comma = text.find(b",", 2, bounds.name_chars + 1)
+        start = text.find(b"[", comma + 1, comma + 2 + _MOST_ID_DIGITS)
+        if comma > 0 and start > 0:
+            known = _plain_namespace(text[1:comma])
+            number = text[comma + 1 : start]
+            if known is not None and (not number or number.isdigit()):
+                return Packet(EVENT, known, int(number) if number else None, _event(text[start:], EVENT, bounds), 0)
     head = _HEAD.match(text)
     if head is None:
         raise ViolationError("not a Socket.IO packet")
@@ -119,6 +130,12 @@ def read_packet(text: bytes, bounds: Bounds) -> Packet:
     if kind == DISCONNECT and not payload:
         return Packet(kind, namespace, None, None, 0)
     raise ViolationError("a packet that clients do not send")
+
+
+@lru_cache(256)
+def _plain_namespace(place: bytes) -> str | None:
+    """A namespace that needs no second look; None for any other."""
+    return place.decode() if _PLAIN.fullmatch(place) else None
 
 
 def _namespace(place: bytes, bounds: Bounds) -> str:

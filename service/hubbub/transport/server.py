@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import socketio
@@ -47,6 +48,9 @@ _LEFT_S: Final = 5.0
 
 _SWEEP_S: Final = 1.0
 
+_LANES_KEPT: Final = 256
+"""Empty lanes that are kept: making one costs a tenth of an event."""
+
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no annotations.
     """An `AsyncServer` on which namespaces can also be mounted with a `Handler`.
@@ -78,6 +82,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._plain: dict[str, PlainHandler] = {}
         self._spawned: set[asyncio.Task[Any]] = set()
         self._busy: set[Session] = set()
+        self._lanes: list[Lane] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -436,25 +441,28 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         connection.send(message)
 
     def _open_lane(self, session: Session) -> Lane:
-        """A lane exists while there is something in it."""
-
-        def idle() -> None:
-            session.lane = None
-            self._busy.discard(session)
-            if not self._busy:
-                self._idle.set()
-
-        lane = session.lane = Lane(
-            limit=self.bounds.pending_events,
-            limit_bytes=self.bounds.pending_bytes,
-            on_room=session.resume,
-            on_idle=idle,
-        )
+        """A session has a lane while there is something in it; empty ones are kept for the next."""
+        if self._lanes:
+            lane = self._lanes.pop()
+        else:
+            lane = Lane(limit=self.bounds.pending_events, limit_bytes=self.bounds.pending_bytes)
+        lane.on_room = session.resume
+        lane.on_idle = partial(self._on_idle, session)
+        session.lane = lane
         self._busy.add(session)
         self._idle.clear()
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)
         return lane
+
+    def _on_idle(self, session: Session) -> None:
+        lane, session.lane = session.lane, None
+        if len(self._lanes) < _LANES_KEPT:
+            lane.on_room = lane.on_idle = None
+            self._lanes.append(lane)
+        self._busy.discard(session)
+        if not self._busy:
+            self._idle.set()
 
     def _expire(self) -> None:
         """Events that take too long are ended, so that they are answered."""
