@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import mmap
 import os
-import resource
 import socket
 import struct
 import tempfile
@@ -18,10 +17,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from bench.native import built
+from bench.processes import raise_descriptor_limit
 from bench.servers import Target
 from bench.wire import Wire, connect
 
-__all__ = ["Crowd", "as_many_as_fit", "bare", "crowd", "member_of", "percentile_ms", "raise_descriptor_limit"]
+__all__ = ["Crowd", "as_many_as_fit", "bare", "crowd", "member_of", "percentile_ms"]
 
 OPEN_AT_ONCE: Final = 32
 SETTLE_TIMEOUT_S: Final = 60.0
@@ -31,13 +31,6 @@ _PER_OCTAVE: Final = 16
 _BUCKETS: Final = 64 * _PER_OCTAVE
 _LAYOUT: Final = struct.Struct(f"={_WORDS + _BUCKETS}Q")
 """`struct counters` of native/crowd.c."""
-
-
-def raise_descriptor_limit() -> int:
-    """Allow this process and its children as many descriptors as the system does; returns how many."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def as_many_as_fit(count: int) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -13,7 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LOAD_CORE", "ROOT", "SERVER_CORE", "Server", "data_directory", "filesystem_of", "pin_load", "running"]
+__all__ = [
+    "LOAD_CORE",
+    "ROOT",
+    "SERVER_CORE",
+    "Server",
+    "data_directory",
+    "filesystem_of",
+    "pin_load",
+    "raise_descriptor_limit",
+    "running",
+]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -25,8 +36,19 @@ LET_GO_TIMEOUT_S: Final = 60.0
 _OPEN: Final = re.compile(r"is open at (http://\S+)")
 
 
+def raise_descriptor_limit() -> int:
+    """Allow this process and its children as many descriptors as the system does; returns how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
 def pin_load() -> None:
-    """Keep this process, the load generator, off the servers' core. One core alone would measure the generator too."""
+    """Keep this process, the load generator, off the servers' core. One core alone would measure the generator too.
+
+    What it starts, servers and crowds, may have a descriptor for each of thousands of connections.
+    """
+    raise_descriptor_limit()
     if os.cpu_count() == 1:
         raise RuntimeError("two cores are needed: one for the server, one for the load")
     os.sched_setaffinity(0, {LOAD_CORE})

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
-import uvloop
 
-from bench.ack_latency_under_fanout import fanout, measure_fanout
-from bench.acks import acks, measure_acks
+from bench.ack_latency_under_fanout import fanout
+from bench.acks import acks
+from bench.connects import connects
+from bench.goals import chart
 from bench.history_pages import main as history
+from bench.idle import idle
+from bench.leave import leave
 from bench.mongo_clients import mongo
-from bench.processes import ROOT, pin_load
-from bench.report import terminal
+from bench.processes import ROOT
+from bench.slow import slow
+from bench.spread import spread
 
 __all__ = ["main"]
 
-SHORT_ROUNDS: Final = 2
-SHORT_DURATION_S: Final = 1.0
+SIDE_BY_SIDE: Final[dict[str, click.Command]] = {
+    "spread": spread,
+    "connects": connects,
+    "idle": idle,
+    "leave": leave,
+    "slow": slow,
+    "acks": acks,
+    "fanout": fanout,
+}
+"""What needs no environment of its own, in the order of `all`."""
+
+SHORT: Final[dict[str, dict[str, Any]]] = {
+    "spread": {"rounds": 2, "duration_s": 1.0},
+    "connects": {"rounds": 2},
+    "idle": {"count": 1000},
+    "leave": {"count": 2000, "rounds": 1},
+    "slow": {"duration_s": 10.0},
+    "acks": {"rounds": 2, "duration_s": 1.0},
+    "fanout": {"rounds": 2, "duration_s": 1.0},
+}
+"""What `all` varies so that it takes minutes."""
 
 
 @click.group(invoke_without_command=True)
@@ -30,29 +53,22 @@ def main(context: click.Context) -> None:
 
 
 @main.command("all")
+@click.option("--full", is_flag=True, help="At the length that each measurement has by itself.")
 @click.option("--data", type=click.Path(path_type=Path), default=ROOT / "var/bench", help="Where databases go: a disk.")
-def everything(data: Path) -> None:
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Also write the tables, and the chart, to this directory."
+)
+@click.pass_context
+def everything(context: click.Context, full: bool, data: Path, save: Path | None) -> None:
     """Everything that needs no environment of its own, in a short form."""
-    console = terminal()
-    pin_load()
-    for measure in (
-        measure_acks(
-            console, connections=64, windows=(1, 8), rounds=SHORT_ROUNDS, duration_s=SHORT_DURATION_S, data=data
-        ),
-        measure_fanout(
-            console,
-            audience=200,
-            windows=(1, 4),
-            rounds=SHORT_ROUNDS,
-            duration_s=SHORT_DURATION_S,
-            peers=True,
-            data=data,
-        ),
-    ):
-        uvloop.run(measure).show(console)
+    for name, command in SIDE_BY_SIDE.items():
+        varied = {} if full else SHORT[name]
+        context.invoke(command, data=data, save=save and save / f"{name}.md", **varied)
+    if save is not None:
+        context.invoke(chart, results=save)
 
 
-for name, command in (("acks", acks), ("fanout", fanout), ("history", history), ("mongo", mongo)):
+for name, command in {**SIDE_BY_SIDE, "chart": chart, "history": history, "mongo": mongo}.items():
     main.add_command(command, name)
 
 if __name__ == "__main__":

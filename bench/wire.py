@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import zlib
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
@@ -154,8 +155,17 @@ class Wire(asyncio.Protocol):
         await self.lost
 
 
-async def connect(url: str, token: str | None, make: Callable[[], _W], *, deflate: bool = False) -> _W:
+async def connect(
+    url: str,
+    token: str | None,
+    make: Callable[[], _W],
+    *,
+    deflate: bool = False,
+    prepare: Callable[[socket.socket], None] | None = None,
+) -> _W:
     """Open a connection and its `/chat` namespace, with `deflate` offering compression as browsers do.
+
+    `prepare` is given the socket before it connects.
 
     Raises `ConnectionError` if either is refused.
     """
@@ -163,7 +173,14 @@ async def connect(url: str, token: str | None, make: Callable[[], _W], *, deflat
     if address.hostname is None or address.port is None:
         raise ValueError(f"an address with a port is needed, not {url}")
     loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(make, address.hostname, address.port)
+    if prepare is None:
+        _, wire = await loop.create_connection(make, address.hostname, address.port)
+    else:
+        connection = socket.socket()
+        prepare(connection)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, (address.hostname, address.port))
+        _, wire = await loop.create_connection(make, sock=connection)
     wire.send_raw(
         b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %b\r\n"
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
