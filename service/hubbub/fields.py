@@ -21,6 +21,8 @@ MAX_INTEGER: Final = 2**53 - 1
 _GRAPHEME = regex.compile(r"\X")
 _VISIBLE = regex.compile(r"[^\p{Z}\p{C}\p{M}\p{Default_Ignorable_Code_Point}\u2800]")
 _CONTROL = regex.compile(r"[\x00-\x1f\x7f]")
+# `concurrent=False` below: else the module hands over the interpreter lock at every search, and beside a thread that
+# is busy writing each search waits for its return.
 
 T = TypeVar("T")
 
@@ -66,18 +68,33 @@ class Text(Checked[str]):
     def check(self, value: Any) -> str:
         if not isinstance(value, str):
             raise ValidationError("Not a string.")
+        if self._is_plain(value):
+            return value
         text = value if value.isascii() else unicodedata.normalize("NFC", value)
         if "\x00" in text or not _is_unicode(text):
             raise ValidationError("Holds a NUL or a lone surrogate.")
-        if self.single_line and _CONTROL.search(text) is not None:
+        if self.single_line and _CONTROL.search(text, concurrent=False) is not None:
             raise ValidationError("Holds a control character.")
-        if len(text) < self.shortest or (not self.blank and _VISIBLE.search(text) is None):
+        if len(text) < self.shortest or (not self.blank and _VISIBLE.search(text, concurrent=False) is None):
             raise ValidationError("Is empty.")
         if self.longest is not None and len(text) > self.longest:
             raise ValidationError(f"Longer than {self.longest} characters.")
         if self.pattern is not None and self.pattern.fullmatch(text) is None:
             raise ValidationError(self.expects or "Does not have the form that is asked for.")
         return text
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether nothing can be wrong with a text: printable ASCII (nearly every id and most messages) that is long
+        enough and begins with something to see.
+        """
+        return (
+            text.isascii()
+            and text.isprintable()
+            and text[:1] > " "
+            and self.shortest <= len(text)
+            and (self.longest is None or len(text) <= self.longest)
+            and self.pattern is None
+        )
 
 
 class Identifier(Text):
