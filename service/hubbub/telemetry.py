@@ -7,15 +7,81 @@ from __future__ import annotations
 
 import logging
 import sys
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-__all__ = ["Metrics", "configure_logging"]
+__all__ = ["Count", "Events", "Metrics", "configure_logging"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Count(Collector):
+    """A counter without labels that only the event loop's thread counts. The library's own takes a lock each time."""
+
+    __slots__ = ("_name", "_text", "value")
+
+    def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._text = text
+        self.value = 0
+        registry.register(self)
+
+    def inc(self, amount: int = 1) -> None:
+        self.value += amount
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._text, value=self.value)
+
+
+class _Event:
+    """What is known of the events of one name."""
+
+    __slots__ = ("buckets", "codes", "seconds")
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.buckets = [0] * (len(_SECONDS) + 1)
+        self.seconds = 0.0
+
+
+class Events(Collector):
+    """Counts and durations of events, counted by the event loop's thread in plain numbers: there is one for every
+    message, and the library's two metrics took as long as its permissions. They become metrics when somebody asks.
+    """
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        self._events: dict[str, _Event] = {}
+        registry.register(self)
+
+    def add(self, name: str, code: str, seconds: float) -> None:
+        event = self._events.get(name)
+        if event is None:
+            event = self._events[name] = _Event()
+        event.codes[code] = event.codes.get(code, 0) + 1
+        event.buckets[bisect_left(_SECONDS, seconds)] += 1
+        event.seconds += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        counts = CounterMetricFamily(
+            "hubbub_events_total", "Events handled, by name and outcome.", labels=["event", "code"]
+        )
+        durations = HistogramMetricFamily("hubbub_event_seconds", "From admission to answer.", labels=["event"])
+        for name, event in self._events.items():
+            for code, count in event.codes.items():
+                counts.add_metric([name, code], count)
+            bounds = [*map(str, _SECONDS), "+Inf"]
+            buckets = [*zip(bounds, accumulate(event.buckets), strict=True)]
+            durations.add_metric([name], buckets, sum_value=event.seconds)
+        yield counts
+        yield durations
 
 
 class Metrics:
@@ -28,20 +94,14 @@ class Metrics:
             "hubbub_connects_total", "Attempts to connect, by outcome.", ["namespace", "code"], registry=self.registry
         )
         self.users = Gauge("hubbub_users", "Users with at least one connection.", registry=self.registry)
-        self.events = Counter(
-            "hubbub_events_total", "Events handled, by name and outcome.", ["event", "code"], registry=self.registry
-        )
-        self.event_seconds = Histogram(
-            "hubbub_event_seconds", "From admission to answer.", ["event"], buckets=_SECONDS, registry=self.registry
-        )
+        self.events = Events(registry=self.registry)
         self.batch_size = Histogram("hubbub_commit_batch", "Writes per commit.", buckets=_BATCH, registry=self.registry)
         self.commit_seconds = Histogram(
             "hubbub_commit_seconds", "Duration of commits.", buckets=_SECONDS, registry=self.registry
         )
-        self.deliveries = Counter(
+        self.deliveries = Count(
             "hubbub_deliveries_total", "Events queued to recipients by fan-out.", registry=self.registry
         )
-
         self.closed = Counter(
             "hubbub_links_closed_total", "Ended Engine.IO connections, by reason.", ["code"], registry=self.registry
         )

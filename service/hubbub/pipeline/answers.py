@@ -36,20 +36,17 @@ class Answers:
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         try:
-            result = await self._guarded(call, proceed)
+            result = await proceed(call)
         except HubbubError as error:
-            if call.is_connect:
-                raise
-            return error_answer(error)
-        return result if call.is_connect else {"ok": True, "data": result}
-
-    async def _guarded(self, call: Call, proceed: Proceed) -> Any:
-        try:
-            return await proceed(call)
-        except HubbubError:
-            raise
+            failure = error
         except (TimeoutError, asyncio.CancelledError):
-            raise HubbubError("unavailable", retry_after=1) from None
+            failure = HubbubError("unavailable", retry_after=1)
         except Exception as error:
             _log.exception("call.failed", call=call.label, connection=call.connection.id)
-            raise HubbubError("internal") from error
+            failure = HubbubError("internal")
+            failure.__cause__ = error
+        else:
+            return result if call.incoming is None else {"ok": True, "data": result}
+        if call.is_connect:
+            raise failure
+        return error_answer(failure)

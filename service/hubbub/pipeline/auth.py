@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from hubbub.errors import HubbubError
@@ -21,13 +22,17 @@ class Authenticate:
         self._sessions = sessions
         self._query_tokens = query_tokens
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
-        if call.is_connect:
-            token = find_token(call.connection.link.handshake, call.data, query=self._query_tokens)
-            await self._sessions.open(call.connection.link, token)
-        elif call.name != "auth:refresh":
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
+        if call.incoming is None:
+            return self._open(call, proceed)
+        if call.name != "auth:refresh":
             # A new token may still be brought while the old one's last moments run out.
             self._sessions.check(session_of(call.connection))
+        return proceed(call)
+
+    async def _open(self, call: Call, proceed: Proceed) -> Any:
+        token = find_token(call.connection.link.handshake, call.data, query=self._query_tokens)
+        await self._sessions.open(call.connection.link, token)
         return await proceed(call)
 
 

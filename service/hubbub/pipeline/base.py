@@ -49,9 +49,11 @@ Proceed = Callable[[Call], Awaitable[Any]]
 
 
 class Middleware(Protocol):
-    """One step of a pipeline."""
+    """One step of a pipeline. One that only looks at the call beforehand needs no coroutine of its own: it raises, or
+    returns what `proceed` returns.
+    """
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any: ...
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]: ...
 
 
 def compose(middleware: Sequence[Middleware], endpoint: Proceed) -> Proceed:

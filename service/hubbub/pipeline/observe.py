@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Histogram
 
 from hubbub.errors import HubbubError
 from hubbub.pipeline.base import Call, Proceed
@@ -22,9 +21,6 @@ class Observe:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        # Finding a metric's child by its labels costs more than counting; there are few, so each is found once.
-        self._counters: dict[tuple[str, str], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         begun = time.perf_counter()
@@ -32,18 +28,8 @@ class Observe:
             return await self._connect(call, proceed, begun)
         answer = await proceed(call)
         code = "ok" if answer["ok"] else answer["error"]["code"]
-        self._count(call.label, code, time.perf_counter() - begun)
+        self._metrics.events.add(call.label, code, time.perf_counter() - begun)
         return answer
-
-    def _count(self, label: str, code: str, seconds: float) -> None:
-        counter = self._counters.get((label, code))
-        if counter is None:
-            counter = self._counters[label, code] = self._metrics.events.labels(label, code)
-        counter.inc()
-        duration = self._durations.get(label)
-        if duration is None:
-            duration = self._durations[label] = self._metrics.event_seconds.labels(label)
-        duration.observe(seconds)
 
     async def _connect(self, call: Call, proceed: Proceed, begun: float) -> Any:
         code = "ok"

@@ -7,7 +7,7 @@ nodes come with a later version; they have their place here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hubbub.errors import HubbubError
@@ -33,10 +33,10 @@ class RateLimit:
         self._burst = burst
         self._clock = clock
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
-        if self._enabled and not call.is_connect:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
+        if self._enabled and call.incoming is not None:
             self._take(session_of(call.connection))
-        return await proceed(call)
+        return proceed(call)
 
     def _take(self, session: Session) -> None:
         now = self._clock()

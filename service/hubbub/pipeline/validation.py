@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -20,10 +20,10 @@ _MOST_FIELDS: Final = 64
 class Validate:
     """Turns the arguments of an event into its request, or refuses with `bad_request` and the fields that are wrong."""
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
-        if not call.is_connect:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
+        if call.incoming is not None:
             call.data = check_request(call)
-        return await proceed(call)
+        return proceed(call)
 
 
 def check_request(call: Call) -> dict[str, Any]:
