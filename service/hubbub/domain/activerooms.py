@@ -33,23 +33,17 @@ class ActiveRoom:
     are under way: for them the feed keeps what goes by, even while nobody listens yet.
     """
 
-    __slots__ = ("_waiters", "feed", "filling", "joining", "last_sent", "record")
+    __slots__ = ("_waiters", "feed", "filling", "id", "joining", "last_sent", "record", "uid")
 
     def __init__(self, record: Room) -> None:
         self.record = record
+        self.uid = record.uid
+        self.id = record.id
         self.feed = Feed(record.head)
         self.filling = False
         self.joining = 0
         self.last_sent: dict[str, int] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-
-    @property
-    def uid(self) -> str:
-        return self.record.uid
-
-    @property
-    def id(self) -> str:
-        return self.record.id
 
     def now(self) -> Room:
         """The record with the head as it is delivered."""
@@ -95,11 +89,17 @@ class ActiveRooms:
     def by_uid(self, uid: str) -> ActiveRoom | None:
         return self._by_uid.get(uid)
 
-    async def get(self, room_id: str) -> ActiveRoom | None:
-        """The room of this id, None if there is none."""
+    def known(self, room_id: str) -> ActiveRoom | None:
+        """The room of this id if it is in memory."""
         room = self._by_id.get(room_id)
         if room is not None:
             self._by_id.move_to_end(room_id)
+        return room
+
+    async def get(self, room_id: str) -> ActiveRoom | None:
+        """The room of this id, None if there is none."""
+        room = self.known(room_id)
+        if room is not None:
             return room
         task = self._loading.get(room_id)
         if task is None:
@@ -163,12 +163,21 @@ class Delivery:
         room = self._rooms.by_uid(uid)
         if room is None:
             return
-        is_kept = room.joining > 0 and written.claimed == room.feed.delivered + 1
-        if self._channel.size(uid) == 0 and not is_kept:
-            room.feed.advance(written.claimed)
+        feed = room.feed
+        is_next = written.claimed == feed.delivered + 1
+        if self._channel.size(uid) == 0 and not (room.joining > 0 and is_next):
+            feed.advance(written.claimed)
         else:
-            self._emit(room, room.feed.offer(written.claimed, message))
-            if room.feed.hole is not None:
+            ready = feed.offer(written.claimed, message)
+            if is_next and len(ready) == 1:
+                # By far the most: nothing was missing. The sender's ack shows the same document.
+                written.shown = document = message_document(room.id, message, rev=written.claimed)
+                self._channel.publish(uid, "message", document)
+                if room.joining == 0:
+                    feed.drop_backlog()
+            else:
+                self._emit(room, ready)
+            if feed.hole is not None:
                 self.repair(room)
         room.wake()
 

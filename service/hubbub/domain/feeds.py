@@ -42,9 +42,13 @@ class Feed:
 
     def offer(self, rev: int, message: Message) -> Sequence[Revision]:
         """A revision became known. Returns what goes out now, in order."""
-        self._head = max(self._head, rev)
+        if rev > self._head:
+            self._head = rev
         if rev == self.delivered + 1 and not self._early:
-            return self._deliver([(rev, message)])
+            self.delivered = rev
+            revision = (rev, message)
+            self._recent.append(revision)
+            return [revision]
         is_next = rev == self.delivered + 1
         if rev > self.delivered and (is_next or len(self._early) < self._hold or rev in self._early):
             self._early[rev] = message

@@ -66,13 +66,13 @@ def mention_candidates(body: str, *, most: int) -> list[list[str]]:
     if "@" not in body:
         return []
     found: list[list[str]] = []
-    for match in _MENTION.finditer(body):
+    for match in _MENTION.finditer(body, concurrent=False):
         text = match.group(1)
         options = [text]
         while len(options) <= _SHORTENINGS and len(text) > 1 and text[-1] in _TRAILING:
             text = text[:-1]
             options.append(text)
-        ends = [end.start() for end in _WORD_END.finditer(text) if end.start() > 0]
+        ends = [end.start() for end in _WORD_END.finditer(text, concurrent=False) if end.start() > 0]
         options.extend(text[:end] for end in reversed(ends[:_SHORTENINGS]))
         found.append(options)
         if len(found) == most:

@@ -167,6 +167,9 @@ RANK: Final[Mapping[Relation, int]] = {
 """Kicks, bans and mutes reach only those of lower rank; whoever is not listed has rank 0."""
 
 
+_BY_ROLE: Final[Mapping[str, Relation]] = {each.value: each for each in Relation}
+
+
 def is_muted(standing: Standing | None, now: int) -> bool:
     """Whether a mute is in force at `now` (ms)."""
     return standing is not None and standing.muted_until > now
@@ -186,7 +189,7 @@ def relation(kind: RoomKind, standing: Standing | None, now: int) -> Relation:
         return Relation.BANNED if told else Relation.STRANGER
     if standing.role is None:
         return Relation.STRANGER
-    return Relation(standing.role)
+    return _BY_ROLE[standing.role]
 
 
 def rank(kind: RoomKind, standing: Standing | None, identity: Identity, now: int) -> int:
@@ -196,9 +199,11 @@ def rank(kind: RoomKind, standing: Standing | None, identity: Identity, now: int
 
 def decide(action: Action, kind: RoomKind, standing: Standing | None, identity: Identity, *, now: int) -> Code | None:
     """None if the caller may do this, else the code of the refusal."""
-    relations = _relations(kind, standing, identity, now)
     row = TABLE[kind][action]
-    answers = [row[each] for each in relations]
+    if identity.roles:
+        answers = [row[each] for each in _relations(kind, standing, identity, now)]
+    else:
+        answers = [row[relation(kind, standing, now)]]
     if None not in answers:
         # Whoever may know of the room for any reason is told why they may not do this.
         return next((answer for answer in answers if answer != "not_found"), "not_found")

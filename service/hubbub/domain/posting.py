@@ -31,13 +31,29 @@ class Posting:
 
         `admitted` is called when the message has its place in the writer's queue.
         """
-        room = await self._house.find(request["room"])
-        user = client.user.person.id
+        room = self._house.rooms.known(request["room"]) or await self._house.find(request["room"])
         try:
-            insert = await self._prepare(client, room, request)
+            self._house.require(client, room, Action.SEND)
+            body = request["body"]
+            self._check_body(body)
+            reply_to = request.get("reply_to")
+            if reply_to is not None:
+                await self._check_reply(room, reply_to)
+            mentions = await self._mentions(room, body) if "@" in body else ()
+            insert = Insert(
+                messages.draft(
+                    uid=room.uid,
+                    person=client.user.person,
+                    key=request["key"],
+                    body=body,
+                    reply_to=reply_to,
+                    mentions=mentions,
+                    now=self._house.clock(),
+                )
+            )
             before = self._pass_slow_mode(client, room)
         except HubbubError:
-            first = await self._house.history.message_by_key(room.uid, user, request["key"])
+            first = await self._house.history.message_by_key(room.uid, client.user.person.id, request["key"])
             if first is None:
                 raise
             return {"message": message_document(room.id, first), "duplicate": True}
@@ -50,7 +66,8 @@ class Posting:
             raise self._explain(room, error) from None
         if written.duplicate:
             self._restore_slow_mode(client, room, before)
-        return {"message": message_document(room.id, written.message), "duplicate": written.duplicate}
+        document = written.shown or message_document(room.id, written.message)
+        return {"message": document, "duplicate": written.duplicate}
 
     async def edit(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`message:edit`."""
@@ -100,26 +117,10 @@ class Posting:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    async def _prepare(self, client: Client, room: ActiveRoom, request: dict[str, Any]) -> Insert:
-        self._house.require(client, room, Action.SEND)
-        self._check_body(request["body"])
-        reply_to = request.get("reply_to")
-        if reply_to is not None:
-            seq = messages.parse_message_id(room.uid, reply_to)
-            if seq is None or await self._house.history.message(room.uid, seq) is None:
-                raise HubbubError("not_found", "There is no such message to reply to.")
-        mentions = await self._mentions(room, request["body"])
-        return Insert(
-            messages.draft(
-                uid=room.uid,
-                person=client.user.person,
-                key=request["key"],
-                body=request["body"],
-                reply_to=reply_to,
-                mentions=mentions,
-                now=self._house.clock(),
-            )
-        )
+    async def _check_reply(self, room: ActiveRoom, reply_to: str) -> None:
+        seq = messages.parse_message_id(room.uid, reply_to)
+        if seq is None or await self._house.history.message(room.uid, seq) is None:
+            raise HubbubError("not_found", "There is no such message to reply to.")
 
     def _check_body(self, body: str) -> None:
         most = self._house.limits.body
@@ -162,11 +163,13 @@ class Posting:
 
     def _pass_slow_mode(self, client: Client, room: ActiveRoom) -> int | None:
         """Take this sender's turn in a slow room, or raise `slow_mode`. Returns when the last turn was."""
+        if room.record.slow_mode_s == 0:
+            return None
         interval_ms = room.record.slow_mode_s * 1000
         standing = client.user.standings.get(room.uid)
         now = self._house.clock()
         user = client.user.person.id
-        if interval_ms == 0 or rank(room.record.kind, standing, client.identity, now) > RANK[Relation.MEMBER]:
+        if rank(room.record.kind, standing, client.identity, now) > RANK[Relation.MEMBER]:
             return None
         last = room.last_sent.get(user)
         if last is not None and now - last < interval_ms:

@@ -191,17 +191,19 @@ class Change:
     edit: Edit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
     """The outcome of a write that stands.
 
     `claimed` is the revision that this write claimed; 0 if it claimed none, because the message was there before
-    (`duplicate`) or because the edit changed nothing. `message` is the message as it stands then.
+    (`duplicate`) or because the edit changed nothing. `message` is the message as it stands then. `shown` belongs to
+    the layers above: the document that they made of it, so that it is made once for the event and the ack.
     """
 
     message: Message
     claimed: int
     duplicate: bool = False
+    shown: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
 
 
 Outcome = Written | HubbubError

@@ -85,11 +85,14 @@ class Writer:
         self._admit(size_bytes)
         future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         name = self._history.lane(op.message.uid if isinstance(op, Insert) else op.uid)
-        lane = self._lanes.setdefault(name, _Lane())
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = _Lane()
         lane.waiting.append(_Waiting(op, size_bytes, future))
+        if self.queued == 0:
+            self._idle.clear()
         self.queued += 1
         self.queued_bytes += size_bytes
-        self._idle.clear()
         if lane.task is None:
             lane.task = asyncio.create_task(self._run(name, lane), name=f"history-writer {name}")
         return future
