@@ -21,7 +21,7 @@ _ROW: Final = re.compile(
 )
 
 _ROW_PX: Final = 34
-_LABEL_PX: Final = 330
+_LABEL_PX: Final = 370
 _UNIT_PX: Final = 220
 """The width of a bar that is just at its goal."""
 _MOST_SHOWN: Final = 2.0
@@ -61,7 +61,7 @@ def read(text: str) -> list[Goal]:
 
 def draw(goals: list[Goal]) -> str:
     """An SVG: a bar for each goal, as long as the measured is of it. The line is the goal: shorter is better."""
-    width, height = _LABEL_PX + int(_UNIT_PX * _MOST_SHOWN) + 150, _ROW_PX * len(goals) + 46
+    width, height = _LABEL_PX + int(_UNIT_PX * _MOST_SHOWN) + 190, _ROW_PX * len(goals) + 46
     line, bottom = _LABEL_PX + _UNIT_PX, height - 26
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -73,7 +73,7 @@ def draw(goals: list[Goal]) -> str:
         y = 12 + number * _ROW_PX
         share = goal.measured / goal.most
         length = min(share, _MOST_SHOWN) * _UNIT_PX
-        end = "…" if share > _MOST_SHOWN else ""
+        end = "… " if share > _MOST_SHOWN else ""
         colour = "#2e7d5b" if goal.is_met else "#b5482f"
         parts += [
             f'<text x="{_LABEL_PX - 10}" y="{y + 17}" text-anchor="end" fill="#222222">{escape(goal.name)}</text>',
