@@ -133,6 +133,7 @@ BROKEN: dict[str, tuple[Packet, ...]] = {
     "no count": (f'45["message",{ONE}]',),
     "no count before the dash": (f'45-["message",{ONE}]',),
     "no number as count": (f'45x-["message",{ONE}]',),
+    "count of zero": ('450-["message",1]',),
     "negative count": (f'45-1-["message",{ONE}]',),
     "fractional count": (f'451.5-["message",{ONE}]',),
     "count of a thousand": (f'451000-["message",{ONE}]',),

@@ -25,6 +25,7 @@ INVALID = {
     "event with a constant of another language": '42["message",NaN]',
     "event with an id that is no number": '42abc["message"]',
     "event with a negative id": '42-1["message"]',
+    "event with an id in other digits": '42٣["message"]',
     "event with an id and no JSON": "421{",
     "acknowledgement that is an object": "431{}",
     "acknowledgement that is text": '431"x"',

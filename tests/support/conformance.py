@@ -89,7 +89,8 @@ async def _reference_server(options: Options) -> AsyncIterator[str]:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            yield (await process.stdout.readline()).decode().strip()
+            url = (await process.stdout.readline()).decode().strip()
+        yield url
     finally:
         process.stdin.close()
         await process.wait()
