@@ -49,7 +49,9 @@ class Bounds:
     """Within this time an event is answered, whatever hangs; stock clients give up at about the same time."""
 
     connect_s: float = 20.0
-    """For the first CONNECT after the handshake, and for a connection that has left its last namespace."""
+    """For the first CONNECT after the handshake, for a connection that has left its last namespace, and for the body of
+    a request.
+    """
 
     upgrade_s: float = 10.0
     """From the first byte of a probing WebSocket to its `5`."""

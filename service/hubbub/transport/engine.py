@@ -285,13 +285,20 @@ class Engine:
             return _refusal(_BAD_REQUEST, headers)
         shell.posting = True
         try:
-            body = await _body(request, self.bounds.packet_bytes)
+            async with asyncio.timeout(self.bounds.connect_s):
+                body = await _body(request, self.bounds.packet_bytes)
             await shell.receive(body)
         except ViolationError as violation:
             session.violate(violation)
         except web.HTTPRequestEntityTooLarge:
             session.violate(ViolationError("a request is larger than this server takes"))
             return web.Response(status=413, text="Too large.", headers=headers)
+        except TimeoutError:
+            session.violate(ViolationError("a request takes too long"))
+            return web.Response(status=408, text="Too slow.", headers=headers)
+        except (ConnectionError, web.RequestPayloadError):
+            # The peer went away in the middle of it, or cannot write chunks: nobody reads this.
+            return _refusal(_BAD_REQUEST, headers)
         finally:
             shell.posting = False
         closing = session.closing

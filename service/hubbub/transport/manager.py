@@ -105,8 +105,8 @@ class LocalClients:
             self.server.send_to(eio_sid, message)
 
     async def trigger_callback(self, sid: str, id: int, data: Any) -> None:
-        """An id that was not given out is passed over; 0 never is, it counts the others."""
-        if id > 0:
+        """An id that nobody waits for is passed over, without a word of the library in the log; 0 counts the others."""
+        if id > 0 and id in self.callbacks.get(sid, ()):
             await super().trigger_callback(sid, id, data)  # type: ignore[misc]
 
 
