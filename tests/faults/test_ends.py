@@ -11,7 +11,7 @@ import pytest
 from hubbub.transport import server as server_module
 from hubbub.transport.states import Deadline
 from tests.support.faults import Options, Served, Stack, ours_only, seen_on_stock
-from tests.support.faults_peer import PollingPeer, WebSocketPeer, http
+from tests.support.faults_peer import PollingPeer, WebSocketPeer, http, opened, read_answer
 
 SMALL = 4096
 """A receive buffer that the kernel fills soon."""
@@ -197,6 +197,36 @@ class TestWaiting:
         async with stack.serve(Options(connect_s=0.2)) as served:
             peer = await PollingPeer.opened(served.port, connect=False)
             await served.until(lambda: peer.sid not in served.known, "the connection is held")
+
+    @pytest.mark.parametrize("body", [b"", b"3\r\n42[\r\n"], ids=["nothing", "a part"])
+    @seen_on_stock("the request is held|the client was told that all is well")
+    async def test_f9_a_body_that_has_no_end_is_not_waited_for(self, body: bytes, stack: Stack) -> None:
+        async with stack.serve(Options(connect_s=0.2)) as served:
+            peer = await PollingPeer.opened(served.port)
+            async with opened(served.port) as (reader, writer):
+                head = f"POST /socket.io/?{peer.query} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                writer.write(head.encode())
+                await writer.drain()
+                writer.write(body)
+                answer = await served.within(read_answer(reader), "the request is held")
+                await served.stop()  # The web server would read on for some seconds, to be polite.
+            assert answer.status == 408, "the client was told that all is well"
+
+    @ours_only
+    async def test_f9_a_client_that_leaves_in_the_middle_of_a_body_is_no_error(
+        self, caplog: pytest.LogCaptureFixture, stack: Stack
+    ) -> None:
+        """Stock takes the part for the whole."""
+        async with stack.serve() as served:
+            peer = await PollingPeer.opened(served.port)
+            shell = served.server.eio.sessions[peer.sid].shell
+            async with opened(served.port) as (_, writer):
+                head = f"POST /socket.io/?{peer.query} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n42["
+                writer.write(head.encode())
+                await served.until(lambda: shell.posting, "the request did not come")
+            await served.until(lambda: not shell.posting, "the request is held")
+            await peer.post("3")
+            assert [record for record in caplog.records if record.exc_info] == []
 
     @pytest.mark.parametrize("packets", [(), ("2probe",)], ids=["no probe", "no upgrade"])
     @seen_on_stock("the connection is held")

@@ -126,6 +126,9 @@ class Stack:
             yield served
         finally:
             await served.stop()
+            with contextlib.suppress(AssertionError):
+                if not self.is_stock:
+                    await served.until(lambda: asyncio.all_tasks() <= before, "tasks are left")
             left = asyncio.all_tasks() - before
             for task in left:
                 task.cancel()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Answer", "PollingPeer", "WebSocketPeer", "frame", "http", "read_answer"]
+__all__ = ["CLOSE", "PONG", "Answer", "PollingPeer", "WebSocketPeer", "frame", "http", "opened", "read_answer"]
 
 TEXT: Final = 1
 BINARY: Final = 2
@@ -75,6 +75,16 @@ async def _open(
     except BaseException:
         sock.close()
         raise
+
+
+@contextlib.asynccontextmanager
+async def opened(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A TCP connection, for bytes of any kind."""
+    reader, writer = await _open(port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Answer:
