@@ -36,7 +36,12 @@ static const char MESSAGE[] = "42/chat,[\"message\",";
 static const char STAMP[] = "\"body\":\"t=";
 static const char PING[] = "\x81\x01" "2";
 static const char PONG[] = "\x81\x81\x5a\xc3\x96\x0f\x69"; /* "3", masked: 0x33 ^ 0x5a. */
-enum { MESSAGE_LEN = sizeof MESSAGE - 1, STAMP_LEN = sizeof STAMP - 1, CARRY = MESSAGE_LEN - 1 };
+enum {
+    MESSAGE_LEN = sizeof MESSAGE - 1,
+    STAMP_LEN = sizeof STAMP - 1,
+    PING_LEN = sizeof PING - 1,
+    CARRY = MESSAGE_LEN - 1,
+};
 
 struct counters {
     volatile uint64_t held, lost, messages, bytes;
@@ -78,9 +83,10 @@ static void look_at(int fd, const char *data, const char *fresh, const char *end
         body = memmem(at, (size_t)(end - at) < 512 ? (size_t)(end - at) : 512, STAMP, STAMP_LEN);
         if (body != NULL) take_latency(body + STAMP_LEN, end);
     }
-    at = memmem(data, (size_t)(end - data), PING, 3);
+    at = fresh - data < PING_LEN - 1 ? data : fresh - (PING_LEN - 1); /* What lies before was answered then. */
+    at = memmem(at, (size_t)(end - at), PING, PING_LEN);
     /* A compressed frame of a few bytes can only be a ping: nobody says anything shorter to these. */
-    if ((at != NULL && at + 3 > fresh) || (end - fresh < 10 && (uint8_t)fresh[0] == 0xc1))
+    if (at != NULL || (end - fresh < 10 && (uint8_t)fresh[0] == 0xc1))
         send(fd, PONG, sizeof PONG - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
