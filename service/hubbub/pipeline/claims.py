@@ -26,6 +26,8 @@ MAX_NAME: Final = 64
 _MAX_LIST: Final = 100
 """Roles or room patterns in one token: more than anybody needs, few enough to match on every event."""
 
+_NO_ROLES: Final[frozenset[str]] = frozenset()
+
 _MAX_TIME_S: Final = 253_402_300_799
 """The end of the year 9999; times beyond it are mistakes (milliseconds for seconds, most often)."""
 
@@ -63,13 +65,15 @@ def check_user(user: str) -> str:
 def check_name(name: str) -> str:
     """A name in NFC without white space around it, or `ValueError` with a clause: 1 to 64 characters, all visible."""
     _check_visible(name)
-    clean = unicodedata.normalize("NFC", name).strip()
+    clean = (name if name.isascii() else unicodedata.normalize("NFC", name)).strip()
     if not 1 <= len(clean) <= MAX_NAME:
         raise ValueError(f"must have 1 to {MAX_NAME} characters")
     return clean
 
 
 def _check_visible(text: str) -> None:
+    if text.isascii() and text.isprintable():
+        return
     if any(unicodedata.category(char) in _UNSEEN or char in _TURNING for char in text):
         raise ValueError("must not contain control characters")
 
@@ -87,7 +91,7 @@ def check_claims(claims: Mapping[str, Any], expected: Expectations, *, now_s: fl
         raise _refusal("The claim `sub` may begin with `guest-` in a guest's token only, and there it must.")
     return Identity(
         person=Person(user, _name(claims, user=user), guest=guest),
-        roles=frozenset() if guest else frozenset(_texts(claims, "roles") or ()),
+        roles=_NO_ROLES if guest else frozenset(_texts(claims, "roles") or _NO_ROLES),
         issued_at=round(issued_s * 1000),
         expires_at=round(expires_s * 1000),
         rooms=_texts(claims, "rooms"),

@@ -16,6 +16,7 @@ import jwt
 from hubbub.domain.identity import Identity
 from hubbub.errors import HubbubError
 from hubbub.pipeline.claims import Expectations, check_claims, check_name
+from hubbub.pipeline.hs256 import Hs256, plain_header
 from hubbub.pipeline.jwks import JwksSource
 from hubbub.pipeline.local import LOCAL_ISSUER, LOCAL_KID, issuer_signer, local_signer, new_guest_id
 from hubbub.settings import PublicKey, Settings, algorithm_of, read_pem
@@ -59,6 +60,8 @@ class TokenVerifier:
         )
         signer = issuer_signer(settings)
         self._secret = None if signer is None else signer.secret
+        self._quick = None if self._secret is None else Hs256(self._secret)
+        self._quick_local = None if self._local is None else Hs256(self._local.secret)
         self._public_key = None if settings.jwt_public_key is None else read_pem(settings.jwt_public_key)
         self._jwks = jwks
         if jwks is None and settings.jwks_url is not None:
@@ -97,6 +100,9 @@ class TokenVerifier:
     def verify_nowait(self, token: object) -> Identity | None:
         """As `verify`, without waiting; None if a key has to be fetched first. Needs a running loop."""
         text = _text(token)
+        quick = self._verify_quickly(text)
+        if quick is not None:
+            return quick
         kid, algorithm = _header(text)
         if kid == LOCAL_KID:
             return self._verify_local(text)
@@ -127,10 +133,26 @@ class TokenVerifier:
         )
         return token, self._verify_local(token)
 
+    def _verify_quickly(self, text: str) -> Identity | None:
+        """The identity, if the token is of the commonest form and its signature fits."""
+        header = plain_header(text)
+        if header is None:
+            return None
+        is_local = header.kid == LOCAL_KID
+        key = self._quick_local if is_local else self._quick
+        claims = None if key is None else key.claims(text)
+        if claims is None:
+            return None
+        if is_local:
+            return self._check_local(check_claims(claims, _LOCAL, now_s=self._clock()))
+        return check_claims(claims, self._expected, now_s=self._clock())
+
     def _verify_local(self, text: str) -> Identity:
         if self._local is None:
             raise HubbubError("unauthorized", "Tokens of this service's own are not accepted here.")
-        identity = self._identity(text, self._local.secret, _LOCAL)
+        return self._check_local(self._identity(text, self._local.secret, _LOCAL))
+
+    def _check_local(self, identity: Identity) -> Identity:
         if identity.person.guest and not self._guests_on:
             raise HubbubError("unauthorized", "Guests are not admitted here.")
         if self._only_guests_local and not identity.person.guest:
