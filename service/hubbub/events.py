@@ -218,9 +218,7 @@ class ClientEvent:
     quick: Callable[[Mapping[str, Any]], dict[str, Any] | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        has_hook = hasattr(self.schema, "fit_together")
-        quick = (lambda data: None) if has_hook else quick_loader(self.schema)
-        object.__setattr__(self, "quick", quick)
+        object.__setattr__(self, "quick", quick_loader(self.schema, also=getattr(self.schema, "fit_together", None)))
 
     def load(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The request in `data`; raises marshmallow's `ValidationError`."""

@@ -147,11 +147,14 @@ class Flag(Checked[bool]):
         return bool(value)
 
 
-def quick_loader(schema: Schema) -> Callable[[Mapping[str, Any]], dict[str, Any] | None]:
+def quick_loader(
+    schema: Schema, *, also: Callable[[Mapping[str, Any]], None] | None = None
+) -> Callable[[Mapping[str, Any]], dict[str, Any] | None]:
     """A function that loads what is right as `schema.load` does, and answers None to everything else.
 
     marshmallow takes most of the time of a small event; its errors are needed only for what is wrong, so what is wrong
-    is left to it. Only for schemas without hooks; one with a field that is not `Checked` is left to it altogether.
+    is left to it. Only for schemas without hooks beside `also`, which raises `ValidationError` if the fields do not fit
+    together; one with a field that is not `Checked` is left to it altogether.
     """
     checks = [
         (name, field.check, field.required, bool(field.allow_none))
@@ -175,7 +178,14 @@ def quick_loader(schema: Schema) -> Callable[[Mapping[str, Any]], dict[str, Any]
                     return None
             elif required:
                 return None
-        return loaded if len(loaded) == len(data) else None
+        if len(loaded) != len(data):
+            return None
+        if also is not None:
+            try:
+                also(loaded)
+            except ValidationError:
+                return None
+        return loaded
 
     return load
 

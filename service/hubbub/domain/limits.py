@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
 
 __all__ = ["PAGE_BYTES", "Limits"]
 
@@ -32,5 +33,10 @@ class Limits:
     reactors: int = 1000
 
     def document(self) -> dict[str, int]:
-        """As in `hello`."""
-        return asdict(self)
+        """As in `hello`; the same one for all."""
+        return _document(self)
+
+
+@cache
+def _document(limits: Limits) -> dict[str, int]:
+    return asdict(limits)

@@ -58,8 +58,9 @@ class Reading:
             try:
                 page, outcome, view, members = await self._read_join(client, room, request)
                 self._delivery.know(room, page.head)
-                async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
-                    await room.wait_delivered(page.head)
+                if room.feed.delivered < page.head:
+                    async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
+                        await room.wait_delivered(page.head)
                 backlog = room.feed.backlog(page.head)
             except TimeoutError:
                 raise HubbubError("unavailable", retry_after=1) from None
