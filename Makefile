@@ -16,6 +16,7 @@ test: dev ## set up what is missing, then run all tests; ARGS="-k rooms" for som
 	@.ci/page
 	@.ci/node clients/web npm test
 	@.ci/node tests/support/js true
+	@.ci/node tests/support/js_clients true
 	@.ci/node . .venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: dev ## formatting, lint, types, import rules, generated docs
@@ -45,7 +46,7 @@ lock: dev ## write the lock files anew; UPGRADE=1 takes the newest versions
 	@.ci/lock
 
 clean: ## remove everything that was built or installed here; databases in var/ stay
-	@rm -rf .venv var/setup build dist service/hubbub/http/static clients/web/node_modules tests/support/js/node_modules
+	@rm -rf .venv var/setup build dist service/hubbub/http/static clients/web/node_modules tests/support/js/node_modules tests/support/js_clients/node_modules
 	@rm -rf .mypy_cache .ruff_cache .hypothesis .import_linter_cache service/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

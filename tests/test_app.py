@@ -149,7 +149,7 @@ class TestRunning:
             lines = [
                 json.loads(line) for line in service.log.splitlines() if not line.startswith(("Hubbub ", "Stopping"))
             ]
-        assert any(line["event"] == "link.closing" for line in lines)
+        assert any(line["event"] == "connection.closed" for line in lines)
         (opened,) = [line for line in lines if line["event"] == "connection.opened"]
         assert opened["address"] == "127.0.0.1"
 
@@ -160,7 +160,7 @@ class TestRunning:
             async with running_service(tmp_path, **proxies) as service:
                 async with chat_client(service.url, service.token(user="alice"), headers=headers):
                     await service.stop()
-                assert f'"address": "{expected}"' in service.log
+                assert f'"address":"{expected}"' in service.log
 
     async def test_metrics_count_events_by_outcome(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as service:

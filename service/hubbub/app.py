@@ -30,6 +30,7 @@ from hubbub.history.writer import Writer
 from hubbub.http.cors import is_same_origin
 from hubbub.http.health import Readiness
 from hubbub.http.routes import add_routes
+from hubbub.loglines import LineWriter
 from hubbub.namespaces.chat import ChatNamespace
 from hubbub.pipeline.answers import DEADLINE_S, Answers
 from hubbub.pipeline.auth import Authenticate
@@ -204,7 +205,8 @@ def run(settings: Settings) -> None:
 
     Raises `StoreError` and `OSError` (the address) before anything listens.
     """
-    configure_logging(level=settings.log_level, json=settings.json_logs)
+    lines = LineWriter(sys.stderr)
+    configure_logging(level=settings.log_level, json=settings.json_logs, writer=lines)
     descriptors = raise_descriptor_limit()
     if descriptors < DESCRIPTORS_WANTED:
         raise OSError(
@@ -216,8 +218,12 @@ def run(settings: Settings) -> None:
     # What is loaded by now stays; looking through it again at each collection is a tenth of the CPU of an ack.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings))
+    lines.start()
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings))
+    finally:
+        lines.close()
 
 
 async def _serve(settings: Settings) -> None:

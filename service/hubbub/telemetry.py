@@ -10,12 +10,15 @@ import sys
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from hubbub.loglines import LineLogger, LineWriter
 
 __all__ = ["Count", "Events", "Metrics", "configure_logging"]
 
@@ -115,12 +118,14 @@ class Metrics:
         self.commit_seconds.observe(seconds)
 
 
-def configure_logging(*, level: str, json: bool) -> None:
-    """Log lines go to standard error: as JSON for machines, coloured for people at a terminal."""
+def configure_logging(*, level: str, json: bool, writer: LineWriter | None = None) -> None:
+    """Log lines go to standard error, by way of `writer` where there is one: as JSON for machines, coloured for people
+    at a terminal.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    if json:
+        renderer = structlog.processors.JSONRenderer(serializer=_json_line)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -130,10 +135,14 @@ def configure_logging(*, level: str, json: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr) if writer is None else lambda *_: LineLogger(writer),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_ToStructlog()], force=True)
+
+
+def _json_line(line: Any, **_: Any) -> str:
+    return orjson.dumps(line, default=repr).decode()
 
 
 class _ToStructlog(logging.Handler):

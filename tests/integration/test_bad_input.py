@@ -148,7 +148,6 @@ class TestWire:
             '["room:list",{"limit":1e999}]',
             '["room:list",{"limit":1}',
             '["room:list",' + "[" * 2000 + "]" * 2000 + "]",
-            "room:list",
         ],
     )
     async def test_a_payload_that_is_not_json_is_answered(self, service: RunningService, payload: str) -> None:
@@ -174,7 +173,8 @@ class TestWire:
             assert "Nested too deep" in error["fields"][""][0]
 
     @pytest.mark.parametrize(
-        "frame", ["42/chat,[7]", "42/chat,{}", "42/chat,[]", "49/chat,x", "4", "45-[]", "42/chat,"]
+        "frame",
+        ["42/chat,7room:list", "42/chat,[7]", "42/chat,{}", "42/chat,[]", "49/chat,x", "4", "45-[]", "42/chat,"],
     )
     async def test_a_frame_that_is_no_event_ends_the_connection(self, service: RunningService, frame: str) -> None:
         async with aiohttp.ClientSession() as session:

@@ -161,6 +161,10 @@ class Engine:
             return await self._handshake(request, transport, headers)
         session = self.sessions.get(sid)
         if session is None or not session.is_open:
+            if session is not None and request.method == "GET" and transport == "polling":
+                last = session.shell
+                if isinstance(last, PollingShell) and last.has_leftovers:
+                    return _payload(last.take_leftovers(), headers)
             return _refusal(_UNKNOWN_SID, headers)
         if transport == "websocket":
             return self._probe(request, session, headers)

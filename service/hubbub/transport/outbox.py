@@ -63,14 +63,18 @@ class Outbox:
         self._add(message)
         return Verdict.OK
 
-    def take(self, max_bytes: int) -> list[Message]:
-        """The messages that go out next, of `max_bytes` together, but at least one if there is any."""
+    def take(self, max_bytes: int, max_packets: int) -> list[Message]:
+        """The messages that go out next, so many or of `max_bytes` together, but at least one if there is any.
+
+        A message counts as one packet and one for each of its attachments.
+        """
         taken: list[Message] = []
-        size = 0
+        size = packets = 0
         while self._waiting:
             message = next(iter(self._waiting.values()))
             size += message.size
-            if taken and size > max_bytes:
+            packets += 1 + len(message.attachments)
+            if taken and (size > max_bytes or packets > max_packets):
                 break
             self._waiting.popitem(last=False)
             self.bytes -= message.size

@@ -107,6 +107,8 @@ def read_packet(text: bytes, bounds: Bounds) -> Packet:
     attachments = int(count) if count is not None else 0
     if (count is not None) != (kind in (BINARY_EVENT, BINARY_ACK)):
         raise ViolationError("attachments where there are none")
+    if count is not None and attachments == 0:
+        raise ViolationError("no attachments where there are some")
     if attachments > bounds.attachments:
         raise ViolationError("too many attachments")
     if len(digits) > _MOST_ID_DIGITS:
@@ -152,12 +154,14 @@ def _strict(payload: bytes, bounds: Bounds) -> Any:
 
 
 def _event(payload: bytes, kind: int, bounds: Bounds) -> Any:
+    if payload[:1] != b"[" and payload.lstrip(b" \t\r\n")[:1] != b"[":
+        raise ViolationError("an EVENT is an array that begins with a name")
     try:
         data = loads(payload, bounds)
     except NestingError:
         return NESTED
     except JsonError:
-        if kind == BINARY_EVENT or not payload:
+        if kind == BINARY_EVENT:
             raise ViolationError("not JSON") from None
         return UNREADABLE
     if not isinstance(data, list) or not data or not isinstance(data[0], str):

@@ -21,6 +21,12 @@ SEPARATOR: Final = b"\x1e"
 MOST_PACKETS: Final = 4096
 """Packets in one POST: stock clients send as many as they have waiting; more than this is no client."""
 
+_PACKETS_AT_ONCE: Final = 14
+"""Messages in one answer: stock Python clients take no more than 16 packets, and lose all of a longer answer."""
+
+_NOTHING_MORE: Final = ("client_closed", "ping_timeout", "protocol_violation", "slow_consumer")
+"""Ends at which nobody will ask for what waits, or nobody shall get it."""
+
 _PROBE_NOOP_S: Final = 0.1
 """How long a poll beside a probe is kept: the client waits for its end before it upgrades, and must not spin."""
 
@@ -104,6 +110,19 @@ class PollingShell:
                         raise ViolationError("a text is not UTF-8") from None
                 session.receive_text(packet)
 
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether something waits for a last poll, though the session is closing."""
+        session = self._session
+        return session is not None and session.state is State.CLOSING and session.outbox is not None
+
+    def take_leftovers(self) -> bytes:
+        """What is left, up to the size of one body; with the last of it the session is gone."""
+        payload = self._payload()
+        if not self.has_leftovers and self._session is not None:
+            asyncio.get_running_loop().call_soon(self._session.lost)
+        return payload or b"6"
+
     def _payload(self) -> bytes:
         """What is ready to go, at most one body of the size that clients may send us."""
         session = self._session
@@ -112,7 +131,7 @@ class PollingShell:
             self._ping = False
             parts.append(b"2")
         if session is not None and session.shell is self:
-            for message in session.take(session.bounds.packet_bytes):
+            for message in session.take(session.bounds.packet_bytes, _PACKETS_AT_ONCE - len(parts)):
                 parts += message.payloads()
             session.progressed()
         if self._final is not None:
@@ -146,6 +165,9 @@ class PollingShell:
         """A peer that broke the protocol is told with a CLOSE packet. Stock Python clients take one for a farewell and
         stay away, so others are not: they poll again, find no session, and come back.
         """
+        session = self._session
+        if session is not None and session.outbox is not None and closing.code in _NOTHING_MORE:
+            session.outbox = None
         if closing.code in ("protocol_violation", "client_closed"):
             self._final = b"1"
         self._let_go()
@@ -158,9 +180,14 @@ class PollingShell:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         self._release()
-        if session is not None:
+        if session is not None and (self._waiter is not None or not self.has_leftovers):
             # There is no transport that could end later.
-            asyncio.get_running_loop().call_soon(session.lost)
+            asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        """A poll that was waiting has taken what there was, unless it was too much for one."""
+        if self._session is not None and not self.has_leftovers:
+            self._session.lost()
 
     def _release(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -48,6 +49,12 @@ _LEFT_S: Final = 5.0
 
 _SWEEP_S: Final = 1.0
 
+_UNREMARKABLE: Final = ("client_closed", "transport_lost", "draining")
+"""Ends of connections of which only their namespaces' own lines are written."""
+
+_ENDS_AT_ONCE: Final = 64
+"""Ends that handlers are told of in one turn of the loop: ten thousand clients may leave at the same moment."""
+
 _LANES_KEPT: Final = 256
 """Empty lanes that are kept: making one costs a tenth of an event."""
 
@@ -83,6 +90,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._spawned: set[asyncio.Task[Any]] = set()
         self._busy: set[Session] = set()
         self._lanes: list[Lane] = []
+        self._ended: deque[tuple[NamespaceConnection, bool]] = deque()
+        self._telling: asyncio.Handle | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -144,8 +153,11 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             while self.eio.sessions and patience.is_left:
                 await patience.wait()
         await self.eio.shutdown()
-        while self._spawned:
-            await asyncio.wait(list(self._spawned))
+        while self._ended or self._spawned:
+            if self._spawned:
+                await asyncio.wait(list(self._spawned))
+            else:
+                await asyncio.sleep(0)
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -265,6 +277,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             raise ViolationError("a text where an attachment is due")
         packet = read_packet(text, self.bounds)
         kind = packet.kind
+        if not session.greeted:
+            if kind != packets.CONNECT:
+                raise ViolationError("a packet before the first CONNECT")
+            session.greeted = True
         if kind == packets.EVENT:
             self._on_event(session, packet, len(text))
         elif packet.attachments:
@@ -294,7 +310,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
                 self._on_ack(session, waiting.packet)
 
     def on_closing(self, session: Session, closing: Closing) -> None:
-        level = _log.warning if closing.code == "slow_consumer" else _log.info
+        if closing.code in _UNREMARKABLE:
+            level = _log.debug
+        else:
+            level = _log.warning if closing.code == "slow_consumer" else _log.info
         level("link.closing", link=session.id, code=closing.code, reason=closing.reason)
         if self._on_closed is not None:
             self._on_closed(closing.code)
@@ -399,9 +418,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             return
         handler, data, id = connection.handler, packet.data, packet.id
         if data is packets.UNREADABLE or data is packets.NESTED:
-            if id is not None:
-                refusal = handler.refused(HubbubError("bad_request", fields={"": [data.text]}))
-                connection.send(packets.ack_message(packet.namespace, id, refusal))
+            if id is None:
+                raise ViolationError(data.text)
+            refusal = handler.refused(HubbubError("bad_request", fields={"": [data.text]}))
+            connection.send(packets.ack_message(packet.namespace, id, refusal))
             return
         name = data[0]
         plain = isinstance(handler, PlainHandler)
@@ -503,9 +523,23 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         connection.is_open = False
         if connection.entered:
             connection.entered = False
-            self.spawn(self._tell_end(connection, clean=clean))
+            self._ended.append((connection, clean))
+            self._tell_ends_soon()
         if not links:
             connection.session.left(self.bounds.connect_s)
+
+    def _tell_ends_soon(self) -> None:
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_soon(self._tell_ends)
+
+    def _tell_ends(self) -> None:
+        """Tell handlers of a slice of the ends, in their order; the rest in the next turn."""
+        self._telling = None
+        for _ in range(min(len(self._ended), _ENDS_AT_ONCE)):
+            connection, clean = self._ended.popleft()
+            self.spawn(self._tell_end(connection, clean=clean))
+        if self._ended:
+            self._tell_ends_soon()
 
     async def _tell_end(self, connection: NamespaceConnection, *, clean: bool) -> None:
         try:

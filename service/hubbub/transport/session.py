@@ -97,6 +97,7 @@ class Session:
         "closing",
         "corked",
         "deflate",
+        "greeted",
         "lane",
         "link",
         "outbox",
@@ -129,6 +130,9 @@ class Session:
 
         self.lane: Any = None
         self.attachments: Any = None
+        self.greeted = False
+        """A CONNECT has come: nothing else may be first (Socket.IO 5, "Connection to a namespace")."""
+
         self.refusals = 0
         self.tick = 0
         self._at: dict[Deadline, float] | tuple[()] = ()
@@ -179,11 +183,11 @@ class Session:
             self.shell.wake()
         return verdict
 
-    def take(self, max_bytes: int) -> list[Message]:
+    def take(self, max_bytes: int, max_packets: int = 4096) -> list[Message]:
         """What goes out next. An outbox that is empty takes no memory."""
         if self.outbox is None:
             return []
-        taken = self.outbox.take(max_bytes)
+        taken = self.outbox.take(max_bytes, max_packets)
         if not self.outbox:
             self.outbox = None
         return taken
