@@ -399,3 +399,75 @@ class TestMembers:
         await history.remember(Person("ann", "Anna", True), at=2)
         assert await history.people(["ann", "zoe"]) == {"ann": (Person("ann", "Anna", True), 2)}
         assert await history.people([]) == {}
+
+
+class TestComingIn:
+    """What is read at once is what is read one by one."""
+
+    async def test_a_connect_gets_all_standings_and_the_person(self, history: History) -> None:
+        for role in ("owner", "invited"):
+            await new_room(history, member("ann", role), kind="private")
+        muted = await new_room(history)
+        await history.mute(muted.uid, "ann", until=FOREVER)
+        await history.remember(Person("ann", "Anna", guest=True), at=77)
+        arrival = await history.arrival("ann")
+        assert arrival.standings == await history.standings_of("ann")
+        assert len(arrival.standings) == 3
+        assert arrival.known == (Person("ann", "Anna", guest=True), 77)
+
+    async def test_of_a_stranger_nothing_is_known(self, history: History) -> None:
+        arrival = await history.arrival("nobody")
+        assert (arrival.standings, arrival.known) == ({}, None)
+
+    @pytest.mark.parametrize("limit", [1, 4, 50])
+    @pytest.mark.parametrize("max_bytes", [1, 1300, AMPLE_BYTES])
+    async def test_a_join_gets_the_newest_page_the_view_and_the_members(
+        self, history: History, limit: int, max_bytes: int
+    ) -> None:
+        room = await new_room(history, member("ann", "owner", at=2), member("bob", at=1), member("cy", "invited"))
+        await new_room(history)
+        await say(history, room.uid, *["hello"] * 5, sender="bob")
+        await history.commit([deleting(room.uid, 2)])
+        landing = await history.landing(room.uid, "ann", since=None, limit=limit, max_bytes=max_bytes, members_most=2)
+        assert landing is not None
+        assert landing.page == await history.page(room.uid, limit=limit, max_bytes=max_bytes)
+        assert landing.view == await history.view(room.uid, "ann")
+        assert landing.members == (await history.members(room.uid, limit=9, cursor=None)).members
+
+    @pytest.mark.parametrize("since", [0, 2, 5, 6, 7])
+    @pytest.mark.parametrize("limit", [1, 50])
+    async def test_with_since_it_gets_what_changed_or_the_newest_page(
+        self, history: History, since: int, limit: int
+    ) -> None:
+        room = await new_room(history)
+        await say(history, room.uid, *["hello"] * 5)
+        await history.commit([deleting(room.uid, 2)])
+        landing = await history.landing(
+            room.uid, "ann", since=since, limit=limit, max_bytes=AMPLE_BYTES, members_most=9
+        )
+        assert landing is not None
+        if since <= 6:
+            assert landing.page == await history.changes(room.uid, since=since, limit=limit, max_bytes=AMPLE_BYTES)
+        else:
+            assert landing.page == await history.page(room.uid, limit=limit, max_bytes=AMPLE_BYTES)
+        assert landing.view == await history.view(room.uid, "ann")
+        assert landing.members == (await history.members(room.uid, limit=9, cursor=None)).members
+
+    async def test_an_empty_room_has_an_empty_page(self, history: History) -> None:
+        room = await new_room(history)
+        landing = await history.landing(room.uid, "nobody", since=None, limit=9, max_bytes=9, members_most=9)
+        assert landing is not None
+        assert landing.page == await history.page(room.uid, limit=9, max_bytes=9)
+        assert landing.view.standing is None
+
+    @pytest.mark.parametrize("since", [None, 0, 1])
+    async def test_too_many_members_are_not_listed_and_a_room_that_is_gone_is_none(
+        self, history: History, since: int | None
+    ) -> None:
+        room = await new_room(history, member("ann", "owner"), member("bob"))
+        await say(history, room.uid, "hello")
+        landing = await history.landing(room.uid, "ann", since=since, limit=9, max_bytes=9, members_most=1)
+        assert landing is not None
+        assert landing.members is None
+        await history.delete_room(room.uid)
+        assert await history.landing(room.uid, "ann", since=since, limit=9, max_bytes=9, members_most=1) is None

@@ -63,7 +63,7 @@ class TestPeople:
         await house.join(await house.enter("bob"))
         for client in list(house.chat.house.roster.clients("bob")):
             house.leave(client)
-        held = house.store.hold("standings_of")
+        held = house.store.hold("arrival")
         entering = asyncio.ensure_future(house.enter("bob"))
         await held.wait()
         standing = await house.chat.house.standing(house.uid(), "bob")

@@ -216,7 +216,7 @@ class TestInviting:
             house.store._meanwhile.clear()
             await house.chat.membership.invite(ada, on("bob"))
 
-        house.store.meanwhile("standings_of", invite_at_once)
+        house.store.meanwhile("arrival", invite_at_once)
         bob = await house.enter("bob")
         standing = bob.user.standings[house.uid()]
         assert (standing.role, standing.muted_until) == ("invited", FOREVER)

@@ -108,7 +108,7 @@ class TestJoining:
         """Members may send without having joined on this connection, so nobody's feed keeps what went by."""
         ada = await house.enter("ada")
         await house.room(ada)
-        house.store.meanwhile("page", lambda: house.send(ada))
+        house.store.meanwhile("landing", lambda: house.send(ada))
         for number in range(2):
             joiner = await house.enter(f"joiner-{number}")
             answer = await house.join(joiner)
@@ -121,7 +121,7 @@ class TestJoining:
         await house.room(ada)
         await house.join(ada)
         await house.send(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob))
         await held.wait()
         for _ in range(10):
@@ -136,11 +136,11 @@ class TestJoining:
         ada, bob = await house.enter("ada"), await house.enter("bob")
         await house.room(ada)
         await house.join(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob, limit=500))
         await held.wait()
         await asyncio.gather(*(house.send(ada) for _ in range(1100)))
-        house.store.let_go("page")
+        house.store.let_go("landing")
         answer = await joining
         assert answer["head"] == 1100
         check_events(answer, bob)
@@ -148,7 +148,7 @@ class TestJoining:
     async def test_who_is_banned_while_the_page_is_read_is_not_let_in(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")
         await house.room(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob))
         await held.wait()
         await house.chat.membership.ban(ada, {"room": "tea", "user": "bob"})
@@ -160,7 +160,7 @@ class TestJoining:
     async def test_who_left_while_the_page_is_read_is_not_subscribed_behind_it(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")
         await house.room(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob))
         await held.wait()
         await house.chat.membership.kick(ada, {"room": "tea", "user": "bob"})
@@ -173,7 +173,7 @@ class TestJoining:
         await house.room(ada)
         await house.join(bob)
         await house.send(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob))
         await held.wait()
         for _ in range(3):
@@ -196,7 +196,7 @@ class TestJoining:
     async def test_who_vanished_meanwhile_is_not_subscribed(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")
         await house.room(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob))
         await held.wait()
         house.leave(bob)
@@ -207,11 +207,11 @@ class TestJoining:
     async def test_a_room_that_was_deleted_meanwhile_is_not_there(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")
         await house.room(ada)
-        held = house.store.hold("page")
+        held = house.store.hold("landing")
         joining = asyncio.ensure_future(house.join(bob))
         await held.wait()
         await house.chat.rooms.delete(ada, {"room": "tea"})
-        house.store.let_go("page")
+        house.store.let_go("landing")
         assert await refusal_of(joining) == "not_found"
 
     async def test_joining_makes_a_member_and_tells_the_others(self, house: ChatHouse) -> None:

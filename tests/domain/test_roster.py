@@ -35,7 +35,7 @@ class TestComing:
         one, other = await asyncio.gather(house.enter("ada"), house.enter("ada"))
         assert one.user is other.user
         assert one is not other
-        assert house.store.calls.count("standings_of") == 1
+        assert house.store.calls.count("arrival") == 1
         assert len(one.user.standings) == 1
         assert house.chat.house.roster.size == 1
         assert list(house.chat.house.roster.clients("ada")) == [one, other]
@@ -57,7 +57,7 @@ class TestLoading:
     @pytest.mark.parametrize("standing", [Standing("ada", "member", muted_until=FOREVER), None])
     async def test_a_change_that_comes_meanwhile_wins(self, house: ChatHouse, standing: Standing | None) -> None:
         room = await new_room(house.chat.house.history, member("ada", "owner"), member("bob", "owner"))
-        held = house.store.hold("standings_of")
+        held = house.store.hold("arrival")
         entering = asyncio.ensure_future(house.enter("ada"))
         await held.wait()
         house.chat.house.roster.update(room.uid, "ada", standing)
@@ -69,7 +69,7 @@ class TestLoading:
 
     async def test_a_room_that_goes_meanwhile_is_gone(self, house: ChatHouse) -> None:
         room = await new_room(house.chat.house.history, member("ada", "owner"))
-        held = house.store.hold("standings_of")
+        held = house.store.hold("arrival")
         entering = asyncio.ensure_future(house.enter("ada"))
         await held.wait()
         house.chat.house.roster.forget_room(room.uid)
@@ -78,7 +78,7 @@ class TestLoading:
 
     async def test_when_it_fails_nobody_is_left_behind_and_the_next_starts_anew(self, house: ChatHouse) -> None:
         await new_room(house.chat.house.history, member("ada", "owner"))
-        house.store.fail("standings_of", HubbubError("unavailable"))
+        house.store.fail("arrival", HubbubError("unavailable"))
         outcomes = await asyncio.gather(house.enter("ada"), house.enter("ada"), return_exceptions=True)
         assert [type(each) for each in outcomes] == [HubbubError, HubbubError]
         assert not house.chat.house.roster.is_online("ada")
@@ -87,7 +87,7 @@ class TestLoading:
     async def test_who_gives_up_waiting_is_not_online(self, house: ChatHouse) -> None:
         """A connect has a deadline; the store may answer after it."""
         room = await new_room(house.chat.house.history, member("ada", "owner"))
-        held = house.store.hold("standings_of")
+        held = house.store.hold("arrival")
         entering = asyncio.ensure_future(house.enter("ada"))
         await held.wait()
         entering.cancel()
@@ -95,7 +95,7 @@ class TestLoading:
             await entering
         roster = house.chat.house.roster
         assert not roster.is_online("ada")
-        house.store.let_go("standings_of")
+        house.store.let_go("arrival")
         ada = await house.enter("ada")
         assert list(roster.members(room.uid)) == [ada.user]
         house.leave(ada)
@@ -106,7 +106,7 @@ class TestLoading:
     async def test_who_leaves_during_it_leaves_nothing_behind(self, house: ChatHouse) -> None:
         room = await new_room(house.chat.house.history, member("ada", "owner"))
         roster = house.chat.house.roster
-        held = house.store.hold("standings_of")
+        held = house.store.hold("arrival")
         entering = asyncio.ensure_future(house.enter("ada"))
         await held.wait()
         user = roster.user("ada")

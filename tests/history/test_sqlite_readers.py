@@ -56,6 +56,24 @@ class TestReaders:
         assert await asyncio.gather(*held) == [True] * 3
         assert await readers.run(lambda _: 1) == 1
 
+    async def test_closing_finishes_what_waits(self, writer: sqlite3.Connection, tmp_path: Path) -> None:
+        readers = await asyncio.to_thread(lambda: Readers(tmp_path / "hubbub.db", size=1))
+        gate = threading.Event()
+        first = readers.run(lambda _: gate.wait(20))
+        waiting = [readers.run(lambda _, n=n: n) for n in range(10)]  # type: ignore[misc]
+        gate.set()
+        await asyncio.to_thread(readers.close)
+        assert await first
+        assert await asyncio.gather(*waiting) == list(range(10))
+
+    async def test_nobody_waits_for_a_read_that_was_given_up(self, readers: Readers) -> None:
+        gate = threading.Event()
+        held = [readers.run(lambda _: gate.wait(20)) for _ in range(2)]
+        held[0].cancel()
+        gate.set()
+        assert await held[1]
+        assert await readers.run(lambda _: 1) == 1
+
     async def test_a_missing_file_leaves_nothing_open(self, tmp_path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError):
             await asyncio.to_thread(lambda: Readers(tmp_path / "missing.db", size=2))
@@ -73,6 +91,19 @@ class TestSnapshots:
             return counts
 
         assert await readers.run(read) == [0, 0, 2]
+
+    async def test_one_within_another_sees_the_same(self, readers: Readers, writer: sqlite3.Connection) -> None:
+        def read(connection: sqlite3.Connection) -> list[int]:
+            counts: list[int] = []
+            with snapshot(connection):
+                counts += connection.execute("SELECT count(*) FROM graveyard").fetchone()
+                writer.execute("INSERT INTO graveyard DEFAULT VALUES")
+                with snapshot(connection):
+                    counts += connection.execute("SELECT count(*) FROM graveyard").fetchone()
+                counts += connection.execute("SELECT count(*) FROM graveyard").fetchone()
+            return counts
+
+        assert await readers.run(read) == [0, 0, 0]
 
     async def test_one_that_fails_is_over(self, readers: Readers) -> None:
         def fail(connection: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ loop in which the store's answer arrives, so that the order of events is the ord
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hubbub.domain.activerooms import ActiveRoom
@@ -15,7 +16,7 @@ from hubbub.domain.permissions import RANK, Action, is_banned, rank, relation
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
-from hubbub.history.base import FOREVER, MEMBER_ROLES, Standing
+from hubbub.history.base import FOREVER, MEMBER_ROLES, Person, Standing
 
 __all__ = ["Membership"]
 
@@ -123,8 +124,11 @@ class Membership:
     async def list_members(self, room: ActiveRoom, *, limit: int, cursor: str | None) -> dict[str, Any]:
         """`{members, cursor}`."""
         page = await self._house.history.members(room.uid, limit=limit, cursor=cursor)
-        members = [member_document(standing, self._house.user(person)) for standing, person in page.members]
-        return {"members": members, "cursor": page.cursor}
+        return {"members": self.listed(page.members), "cursor": page.cursor}
+
+    def listed(self, members: Sequence[tuple[Standing, Person]]) -> list[dict[str, Any]]:
+        """The documents of members."""
+        return [member_document(standing, self._house.user(person)) for standing, person in members]
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

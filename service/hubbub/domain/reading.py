@@ -184,20 +184,26 @@ class Reading:
     async def _read_join(
         self, client: Client, room: ActiveRoom, request: dict[str, Any]
     ) -> tuple[MessagePage, _Outcome, RoomView, list[dict[str, Any]] | None]:
-        limit = self._limit(request)
-        if "since" in request:
-            page, outcome = await self._changes(room, request["since"], request.get("epoch"), limit)
-        else:
-            page = await self._house.history.page(room.uid, limit=limit, max_bytes=PAGE_BYTES)
-            outcome = "full"
-        view = await self._house.history.view(room.uid, client.user.person.id)
-        if view is None:
+        since = request.get("since")
+        if since is not None and request.get("epoch", room.uid) != room.uid:
+            since = None
+        landing = await self._house.history.landing(
+            room.uid,
+            client.user.person.id,
+            since=since,
+            limit=self._limit(request),
+            max_bytes=PAGE_BYTES,
+            members_most=self._house.limits.members_listed,
+        )
+        if landing is None:
             raise no_room()
-        listed = self._house.limits.members_listed
-        members: list[dict[str, Any]] | None = None
-        if view.room.members <= listed:
-            members = (await self._membership.list_members(room, limit=listed, cursor=None))["members"]
-        return page, outcome, view, members
+        page = landing.page
+        outcome: _Outcome = "full"
+        if "since" in request:
+            is_reset = since is None or since > page.head
+            outcome = "reset" if is_reset else "partial" if page.more_after else "full"
+        members = None if landing.members is None else self._membership.listed(landing.members)
+        return page, outcome, landing.view, members
 
     async def _changes(
         self, room: ActiveRoom, since: int, epoch: str | None, limit: int

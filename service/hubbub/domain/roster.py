@@ -170,8 +170,7 @@ class Roster:
 
     async def _load(self, user: User) -> None:
         try:
-            standings = dict(await self._history.standings_of(user.person.id))
-            known = (await self._history.people([user.person.id])).get(user.person.id)
+            arrival = await self._history.arrival(user.person.id)
         except BaseException:
             # Whoever connects next starts anew, and does not take what was not loaded for what is not there.
             if self._users.get(user.person.id) is user:
@@ -180,10 +179,11 @@ class Roster:
         user.loading = None
         if self._users.get(user.person.id) is not user:
             return  # All connections left meanwhile.
-        for uid, standing in standings.items():
+        for uid, standing in arrival.standings.items():
             if uid not in user.changed:
                 self._set(user, uid, standing)
-        user.changed.clear()
+        user.changed = {}
+        known = arrival.known
         if known is not None:
             user.seen_at = known[1]
         if known is None or known[0] != user.person:

@@ -30,10 +30,12 @@ from hubbub.errors import HubbubError
 __all__ = [
     "FOREVER",
     "MEMBER_ROLES",
+    "Arrival",
     "Change",
     "Edit",
     "History",
     "Insert",
+    "Landing",
     "Left",
     "Message",
     "MessagePage",
@@ -248,6 +250,25 @@ class StandingPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a connect needs: all standings of the user by room uid, and what is known of the person with the time when
+    they were last remembered (None if nothing is).
+    """
+
+    standings: Mapping[str, Standing]
+    known: tuple[Person, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What a join needs: a page, the room as the user sees it, and all its members, None if they are too many."""
+
+    page: MessagePage
+    view: RoomView
+    members: Sequence[tuple[Standing, Person]] | None
+
+
+@dataclass(frozen=True, slots=True)
 class SearchPage:
     """Hits, newest first. `ids` in parallel: the public id of each message's room."""
 
@@ -359,12 +380,22 @@ class History(Protocol):
 
     async def view(self, uid: str, user: str) -> RoomView | None: ...
 
+    async def landing(
+        self, uid: str, user: str, *, since: int | None, limit: int, max_bytes: int, members_most: int
+    ) -> Landing | None:
+        """As `changes` from `since`, or the newest `page` if that is None or above the head; with `view`, and with
+        `members` if the room has at most `members_most`. All in one state of the store. None if there is no such room.
+        """
+
     # -- standings ---------------------------------------------------------------------------------------------------
 
     async def standing(self, uid: str, user: str) -> Standing | None: ...
 
     async def standings_of(self, user: str) -> Mapping[str, Standing]:
         """All standings of a user, by room uid."""
+
+    async def arrival(self, user: str) -> Arrival:
+        """`standings_of` and `people` of one user, in one state of the store."""
 
     async def members(self, uid: str, *, limit: int, cursor: str | None) -> StandingPage: ...
 

@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from hubbub.errors import HubbubError, StoreError
+from hubbub.history import sqlite_landings as landings
 from hubbub.history import sqlite_lists as lists
 from hubbub.history import sqlite_messages as messages
 from hubbub.history import sqlite_rooms as rooms
 from hubbub.history import sqlite_standings as standings
 from hubbub.history.base import (
+    Arrival,
     Change,
     Insert,
+    Landing,
     Left,
     Message,
     MessagePage,
@@ -215,6 +218,15 @@ class SqliteHistory:
     async def view(self, uid: str, user: str) -> RoomView | None:
         return await self._read(lambda connection: lists.read_view(connection, uid, user))
 
+    async def landing(
+        self, uid: str, user: str, *, since: int | None, limit: int, max_bytes: int, members_most: int
+    ) -> Landing | None:
+        return await self._read(
+            lambda connection: landings.read_landing(
+                connection, uid, user, since=since, limit=limit, max_bytes=max_bytes, members_most=members_most
+            )
+        )
+
     # -- standings ---------------------------------------------------------------------------------------------------
 
     async def standing(self, uid: str, user: str) -> Standing | None:
@@ -222,6 +234,9 @@ class SqliteHistory:
 
     async def standings_of(self, user: str) -> Mapping[str, Standing]:
         return await self._read(lambda connection: lists.read_standings_of(connection, user))
+
+    async def arrival(self, user: str) -> Arrival:
+        return await self._read(lambda connection: landings.read_arrival(connection, user))
 
     async def members(self, uid: str, *, limit: int, cursor: str | None) -> StandingPage:
         return await self._read(lambda connection: lists.read_members(connection, uid, limit=limit, cursor=cursor))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from hubbub.history.base import Person, Room, RoomPage, RoomView, Standing, StandingPage
 from hubbub.history.cursors import decode_cursor, encode_cursor
@@ -23,6 +23,8 @@ from hubbub.history.sqlite_rows import (
 )
 
 __all__ = [
+    "LISTED",
+    "members_from",
     "read_member_ids",
     "read_members",
     "read_people",
@@ -31,6 +33,7 @@ __all__ = [
     "read_standing",
     "read_standings_of",
     "read_view",
+    "standings_from",
 ]
 
 BY_ID: Final = f"SELECT json_array({ROOM}) FROM rooms r WHERE r.id = :id"
@@ -64,8 +67,10 @@ STANDINGS_OF: Final = f"""
     SELECT json_group_array(json_array(r.uid, {STANDING}))
     FROM standings s CROSS JOIN rooms r ON r.no = s.room WHERE s.user = :user"""
 
+LISTED: Final = f"json_group_array(json_array(json_array({STANDING}), json_array(p.name, p.guest)))"
+
 MEMBERS: Final = f"""
-    SELECT json_group_array(json_array(json_array({STANDING}), json_array(p.name, p.guest))) FROM (
+    SELECT {LISTED} FROM (
         SELECT s.* FROM rooms r CROSS JOIN standings s ON s.room = r.no
         WHERE r.uid = :uid AND s.role IN {MEMBER} AND (s.joined_at, s.user) > (:joined_at, :after)
         ORDER BY s.joined_at, s.user LIMIT :most) s
@@ -118,21 +123,31 @@ def read_standing(connection: sqlite3.Connection, uid: str, user: str) -> Standi
 
 
 def read_standings_of(connection: sqlite3.Connection, user: str) -> dict[str, Standing]:
-    rows = fetch(connection, STANDINGS_OF, {"user": user})
+    return standings_from(fetch(connection, STANDINGS_OF, {"user": user}))
+
+
+def standings_from(rows: list[list[Any]]) -> dict[str, Standing]:
+    """Standings by room uid from rows of both."""
     return {uid: standing for uid, *row in rows if (standing := standing_from(row)) is not None}
 
 
 def read_members(connection: sqlite3.Connection, uid: str, *, limit: int, cursor: str | None) -> StandingPage:
     joined_at, after = (-1, "") if cursor is None else decode_cursor(cursor, "members", int, str)
     parameters = {"uid": uid, "joined_at": joined_at, "after": after, "most": limit + 1}
+    members = members_from(fetch(connection, MEMBERS, parameters))
+    last = members[limit - 1][0] if len(members) > limit else None
+    return StandingPage(members[:limit], None if last is None else encode_cursor("members", last.joined_at, last.user))
+
+
+def members_from(rows: list[list[Any]]) -> list[tuple[Standing, Person]]:
+    """Members in their order from the elements of `LISTED`."""
     members: list[tuple[Standing, Person]] = []
-    for row, known in fetch(connection, MEMBERS, parameters):
+    for row, known in rows:
         standing = standing_from(row)
         if standing is not None:
             members.append((standing, person_from(known, standing.user)))
     members.sort(key=lambda member: (member[0].joined_at, member[0].user.encode()))
-    last = members[limit - 1][0] if len(members) > limit else None
-    return StandingPage(members[:limit], None if last is None else encode_cursor("members", last.joined_at, last.user))
+    return members
 
 
 def read_member_ids(connection: sqlite3.Connection, uid: str, candidates: Sequence[str]) -> frozenset[str]:
