@@ -113,7 +113,15 @@ def _report(cases: list[Case], count: int, rounds: int, filesystem: str) -> Repo
             f"becomes a member, which is stored with `synchronous=FULL` on {filesystem}. CPU is user and system time "
             "of all threads of the server process. 2 cores, shared: the server on one, the load on the other."
         ),
-        columns=["server", "CPU us/connect", "x Node, bare", "x stock, bare", "connects/s seen", "busy %"],
+        columns=[
+            "server",
+            "CPU us/connect",
+            "x Node, bare",
+            "x stock, bare",
+            "connects/s seen",
+            "busy %",
+            "us, round by round",
+        ],
     )
     for case in cases:
         # The first round is the warm-up.
@@ -125,12 +133,14 @@ def _report(cases: list[Case], count: int, rounds: int, filesystem: str) -> Repo
                 f"{ratio(case.cpu_us[1:], stock.cpu_us[1:]):.2f}",
                 f"{statistics.median(case.per_s[1:]):,.0f}",
                 f"{statistics.median(case.busy[1:]):.0f}",
+                " ".join(f"{each:.0f}" for each in case.cpu_us),
             ]
         )
     report.goals.append(
         Goal("connect with token and join, to Node's bare one", GOAL, ratio(cases[0].cpu_us[1:], node.cpu_us[1:]))
     )
     report.notes += [
+        "`Round by round` begins with the round that does not count, in which nothing is warm yet.",
         "`x` are medians of the ratios of each round. A connect ends with the last answer that its client waits for.",
         load_note(),
     ]
