@@ -412,7 +412,7 @@ class TestEnding:
             connection.drop()
             async with asyncio.timeout(TIMEOUT_S):
                 await client.disconnected.wait()
-            assert tiny.handler.of("disconnected") == [("/chat", False)]
+            assert await tiny.handler.wait_for("disconnected") == [("/chat", False)]
             connection.drop()
             connection.emit("late", 1)
 

@@ -79,13 +79,15 @@ def read_frame(data: bytes, at: int, *, limit: int, deflate: bool) -> Frame | in
     frames, lengths that are not minimal, and payloads of more than `limit` bytes (1009).
     """
     have = len(data) - at
-    if have < 6:
+    if have < 2:
         return 6 - have
     first, second = data[at], data[at + 1]
     size = second & 0x7F
     head = at + 2
     if not second & _MASKED:
         raise FrameError(1002, "a client's frame is not masked")
+    if have < 6:
+        return 6 - have
     if size == 126:
         size = int.from_bytes(data[head : head + 2], "big")
         head += 2

@@ -126,7 +126,7 @@ def read_packet(text: bytes, bounds: Bounds) -> Packet:
         raise ViolationError("an id where there is none")
     if kind == CONNECT:
         data = _strict(payload, bounds) if payload else None
-        if data is not None and not isinstance(data, dict):
+        if payload and not isinstance(data, dict):
             raise ViolationError("the payload of a CONNECT is an object")
         return Packet(kind, namespace, None, data, 0)
     if kind == DISCONNECT and not payload:

@@ -175,6 +175,9 @@ class PollingShell:
     def abort(self) -> None:
         self._let_go()
 
+    def finish(self) -> None:
+        self._let_go()
+
     def _let_go(self) -> None:
         session = self._session
         if self._room is not None and not self._room.done():

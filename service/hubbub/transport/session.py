@@ -67,6 +67,9 @@ class Shell(Protocol):
     def abort(self) -> None:
         """End the transport now."""
 
+    def finish(self) -> None:
+        """Let go of a transport that has ended, or that the peer wants to end."""
+
 
 class Owner(Protocol):
     """Who handles what a session receives."""
@@ -287,6 +290,14 @@ class Session:
             probe.abort()
         self.shell.close(closing)
 
+    def end_soon(self) -> None:
+        """The transport has ended, or the peer wants it to. What follows from it costs too much for ten thousand at
+        once, so it is done in slices, by the wheel.
+        """
+        if self.state is not State.CLOSED:
+            self.clear = False
+            self.deadline(Deadline.END, 0)
+
     def lost(self) -> None:
         """The transport is gone."""
         if self.state is State.CLOSED:
@@ -372,6 +383,9 @@ class Session:
             self.give_up_probe()
             if probe is not None:
                 probe.abort()
+        elif what is Deadline.END:
+            self.shell.finish()
+            self.lost()
         else:
             self.shell.abort()
             self.lost()

@@ -65,6 +65,8 @@ class Deadline(Enum):
     """To progress of a full outbox."""
 
     CLOSE = "close"
+    END = "end"
+    """To dealing with a transport that has ended: at once, but not with ten thousand others in one turn."""
 
 
 class ViolationError(Exception):
@@ -96,14 +98,14 @@ TRANSITIONS: Final = MappingProxyType(
 )
 """From a state and an input to the next state."""
 
-_ALIVE: Final = frozenset({Deadline.PING, Deadline.PONG, Deadline.CONNECT, Deadline.STALL})
+_ALIVE: Final = frozenset({Deadline.PING, Deadline.PONG, Deadline.CONNECT, Deadline.STALL, Deadline.END})
 
 DEADLINES: Final = MappingProxyType(
     {
         State.POLLING: _ALIVE,
         State.PROBING: _ALIVE | {Deadline.UPGRADE},
         State.WEBSOCKET: _ALIVE,
-        State.CLOSING: frozenset({Deadline.CLOSE}),
+        State.CLOSING: frozenset({Deadline.CLOSE, Deadline.END}),
         State.CLOSED: frozenset(),
     }
 )

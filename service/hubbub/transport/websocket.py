@@ -36,6 +36,7 @@ class WebSocketShell(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answer",
         "_chunks",
         "_closed",
         "_fragments",
@@ -61,6 +62,7 @@ class WebSocketShell(asyncio.Protocol):
         self._fragments: list[bytes] | None = None
         self._paused = False
         self._closed = False
+        self._answer: bytes | None = None
 
     def take_over(self, transport: asyncio.Transport, session: Session) -> None:
         """Become the protocol of a transport, on which the 101 response has just been written."""
@@ -122,6 +124,14 @@ class WebSocketShell(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def finish(self) -> None:
+        """Answer a close frame, and close."""
+        self._closed = True
+        if self._transport is not None:
+            if self._answer is not None:
+                self._transport.write(self._answer)
+            self._transport.close()
+
     # -- as asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
@@ -138,7 +148,12 @@ class WebSocketShell(asyncio.Protocol):
         self._read(session, data if not self._rest else self._rest + data)
 
     def eof_received(self) -> bool:
-        return False
+        """Whether the transport stays open: until its turn comes, or many ends at once would stop the loop."""
+        session = self._session
+        if session is None or session.shell is not self:
+            return False
+        session.end_soon()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         session, self._session = self._session, None
@@ -151,7 +166,7 @@ class WebSocketShell(asyncio.Protocol):
             if session.probe_shell is self:
                 session.give_up_probe()
             elif session.shell is self:
-                session.lost()
+                session.end_soon()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -300,9 +315,9 @@ class WebSocketShell(asyncio.Protocol):
         elif opcode == frames.CLOSE:
             code = frames.read_close(payload)
             if not self._closed:
-                self._write(frames.close_frame(1000 if code == 1005 else code))
+                self._answer = frames.close_frame(1000 if code == 1005 else code)
                 self._closed = True
-            if self._transport is not None:
-                self._transport.close()
             if session.shell is self:
-                session.lost()
+                session.end_soon()
+            else:
+                self.finish()
