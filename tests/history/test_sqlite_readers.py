@@ -35,6 +35,15 @@ class TestReaders:
         both = threading.Barrier(2)
         await asyncio.gather(*(readers.run(lambda _: both.wait(20)) for _ in range(2)))
 
+    async def test_behind_a_slow_read_others_are_served(self, readers: Readers) -> None:
+        gate = threading.Event()
+        slow = readers.run(lambda _: gate.wait(20))
+        assert await asyncio.gather(*(readers.run(lambda _, n=n: n) for n in range(5))) == [*range(5)]  # type: ignore[misc]
+        assert not slow.done()
+        gate.set()
+        assert await slow
+        assert await asyncio.gather(*(readers.run(lambda _, n=n: n) for n in range(5))) == [*range(5)]  # type: ignore[misc]
+
     async def test_a_connection_that_met_an_error_reads_again(self, readers: Readers) -> None:
         for _ in range(4):
             with pytest.raises(HubbubError, match="internal"):
