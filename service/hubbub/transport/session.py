@@ -283,8 +283,9 @@ class Session:
         self.clear = False
         self._step(Input.CLOSE)
         self._owner.on_closing(self, closing)
+        ended = isinstance(self._at, dict) and Deadline.END in self._at
         self._at = ()
-        self.deadline(Deadline.CLOSE, self.bounds.close_s)
+        self.deadline(*((Deadline.END, 0) if ended else (Deadline.CLOSE, self.bounds.close_s)))
         if self.probe_shell is not None:
             probe, self.probe_shell = self.probe_shell, None
             probe.abort()

@@ -70,6 +70,7 @@ class WebSocketShell(asyncio.Protocol):
         self._transport = transport
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        transport.resume_reading()  # It was paused if much came before its time.
         if self._probe_s is None:
             self._open()
         else:
@@ -209,7 +210,7 @@ class WebSocketShell(asyncio.Protocol):
         limit = session.bounds.packet_bytes
         try:
             while at < size:
-                if session.blocked:
+                if session.blocked and session.shell is self and not self._closed:
                     if self._transport is not None:
                         self._transport.pause_reading()
                     self._rest = data[at:]
@@ -260,7 +261,7 @@ class WebSocketShell(asyncio.Protocol):
         if fragments is None:
             raise FrameError(1002, "a continuation continues nothing")
         fragments.append(payload)
-        if sum(map(len, fragments)) > session.bounds.packet_bytes or len(fragments) > _MOST_FRAGMENTS:
+        if sum(map(len, fragments[1:])) > session.bounds.packet_bytes or len(fragments) > _MOST_FRAGMENTS:
             raise FrameError(1009, "a message is larger than this server takes")
         if fin:
             self._fragments = None
