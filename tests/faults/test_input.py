@@ -72,7 +72,7 @@ class TestNumbers:
 
             served.server.on("say", say)
             async with served.websocket() as reader, served.websocket() as writer:
-                await writer.send(f'42["say",{{"n":{number}}}]', '42["say","done"]')
+                await writer.send(f'421["say",{{"n":{number}}}]', '42["say","done"]')
                 while (packet := await served.within(reader.receive(), "nothing was said")) != '42["said","done"]':
                     check_json(str(packet)[2:])
 
@@ -169,12 +169,15 @@ MALFORMED = {
     "an empty event": "42[]",
     "an event without a name": "42",
     "a number as a name": '42[5,"x"]',
+    "a number that is none in an event without an ack id": '42["x",NaN]',
     "an ack id of a thousand digits": "42" + "1" * 1000 + '["x"]',
     "an ack without an id": "43[]",
     "an ack that is no array": "431{}",
     "a connect error from a client": '44{"message":"x"}',
     "a connect with a list": "40[]",
+    "a connect with null": "40null",
     "a disconnect with a payload": '41"x"',
+    "an event with no attachments where there are some": '450-["x"]',
     "attachments of a plain event": '421-["x"]',
     "a negative number of attachments": '45-1-["x"]',
     "an Arabic number of attachments": '45١-["x",{"_placeholder":true,"num":0}]',
@@ -223,9 +226,8 @@ class TestMalformed:
     @seen_on_stock("a digit was taken for another")
     async def test_f17_digits_of_other_scripts_are_no_ack_id(self, stack: Stack) -> None:
         async with stack.serve() as served, served.websocket() as peer:
-            await peer.send('42٣["are you there"]', '424["are you there"]')
-            got = await served.within(peer.receive(), "no answer")
-            assert got == "434[]", "a digit was taken for another"
+            await peer.send('42٣["are you there"]')
+            assert await served.within(peer.receive(), "no answer") is None, "a digit was taken for another"
 
     @seen_on_stock("the session is still open")
     async def test_f17_a_polling_client_that_sends_what_is_no_packet_is_hung_up_on(self, stack: Stack) -> None:
@@ -242,7 +244,7 @@ class TestNesting:
     )
     @seen_on_stock("a handler was given it")
     async def test_f27_deep_or_endless_nesting_is_refused_before_it_is_decoded(self, data: str, stack: Stack) -> None:
-        async with stack.serve(Options(packet_bytes=2_000_000)) as served:
+        async with stack.serve(Options(packet_bytes=2_000_000), stock_patience_s=5) as served:
             got: list[Any] = []
             served.server.on("x", lambda sid, value: got.append(value))
             async with served.websocket() as peer:

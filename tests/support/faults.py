@@ -120,7 +120,7 @@ class Stack:
         server.attach(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
         served = Served(server, runner, is_stock=self.is_stock, patience_s=stock_patience_s if self.is_stock else 10.0)
         try:
             yield served
