@@ -7,6 +7,7 @@ import json
 from typing import Any, Never
 
 import pytest
+import socketio
 
 from tests.support.faults import Options, Served, Stack, seen_on_stock
 from tests.support.faults_peer import PollingPeer, WebSocketPeer, http
@@ -16,6 +17,20 @@ async def answered_or_ended(peer: WebSocketPeer) -> None:
     """Until what the peer sent before has been handled."""
     await peer.send('4299["are you there"]')
     await peer.receive_until(lambda packet: packet == "4399[]")
+
+
+class Guarded(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no annotations.
+    """Notes who calls its handlers, and with what."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(namespace)
+        self.called: list[tuple[Any, ...]] = []
+
+    async def on_connect(self, *args: Any) -> None:
+        self.called.append(args)
+
+    async def on_disconnect(self, *args: Any) -> None:
+        self.called.append(args)
 
 
 def check_json(text: str) -> None:
@@ -43,6 +58,23 @@ class TestNames:
                 await answered_or_ended(peer)
                 # A connection that ended for this is told of once, after its end.
                 forged = [each for each in called if each[0] == "connect" or peer.id in served_ids(served)]
+            assert forged == [], "a client called a handler of the server"
+
+    @pytest.mark.parametrize("name", ["connect", "disconnect"])
+    @seen_on_stock("a client called a handler of the server")
+    async def test_f1_a_client_cannot_call_those_of_a_namespace_class(self, name: str, stack: Stack) -> None:
+        async with stack.serve() as served:
+            space = Guarded("/guarded")
+            served.server.register_namespace(space)
+            async with served.websocket(connect=False) as peer:
+                await peer.send("40")
+                await peer.receive()
+                await peer.send("40/guarded,")
+                await peer.receive()
+                space.called.clear()
+                await peer.send(f'42/guarded,["{name}","forged"]')
+                await answered_or_ended(peer)
+                forged = [args for args in space.called if "forged" in args]
             assert forged == [], "a client called a handler of the server"
 
     @seen_on_stock("a client called a handler of the server")
