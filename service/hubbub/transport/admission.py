@@ -241,8 +241,8 @@ class Lane:
         if job.order is Order.FREE:
             self._free.discard(job)
             self._answer(job)
-        elif self._line and self._line[0] is job:
-            self._advance()
+        elif self._line and (self._line[0] is job or not job.incoming.is_admitted):
+            self._advance()  # Of those behind the head, only one that never had a place held anybody up.
 
     def _answer(self, job: _Job) -> None:
         self._count -= 1
