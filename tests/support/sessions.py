@@ -41,8 +41,9 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._now = max(self._now, self._scheduled[0].when() + self.LATE_S)  # type: ignore[attr-defined]
+        timers = [each.when() for each in self._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
+        if not self._ready and timers:  # type: ignore[attr-defined]
+            self._now = max(self._now, min(timers) + self.LATE_S)
         super()._run_once()  # type: ignore[misc]
 
 

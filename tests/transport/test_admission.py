@@ -17,27 +17,48 @@ from hypothesis import strategies as st
 from hubbub.transport.admission import Lane
 from hubbub.transport.base import Incoming, Order
 
+TIMEOUT_S = 10.0
+
 
 class Line:
     """A lane whose handlers do what the test says, when it says so; `log` is what happened, in order."""
 
-    def __init__(self, *, limit: int = 256) -> None:
-        self.lane = Lane(limit=limit)
+    def __init__(self, *, limit: int = 256, limit_bytes: int = 524_288, eager: bool = False) -> None:
         self.log: list[tuple[str, int]] = []
+        self.lane = Lane(
+            limit=limit,
+            limit_bytes=limit_bytes,
+            on_room=lambda: self.log.append(("room", -1)),
+            on_idle=lambda: self.log.append(("idle", -1)),
+        )
+        self.eager = eager
         self.orders: list[Order] = []
         self.began: dict[int, Incoming] = {}
         self.ends: list[asyncio.Future[Any]] = []
-        self.turn = 0
 
-    def admit(self, order: Order, *, after_ack: int = 0) -> int:
+    def admit(
+        self,
+        order: Order,
+        *,
+        after_ack: int = 0,
+        size: int = 0,
+        eager: bool | None = None,
+        pauses: bool = False,
+        takes: bool = False,
+    ) -> int:
+        """One that `pauses` suspends before it does anything; one that `takes` has its place when it begins."""
         number = len(self.orders)
         self.orders.append(order)
         self.ends.append(asyncio.get_running_loop().create_future())
 
         async def work(incoming: Incoming) -> Any:
             self.log.append(("begin", number))
+            if pauses:
+                await asyncio.sleep(0)
             self.began[number] = incoming
             incoming.after_ack.extend([lambda: self.log.append(("after", number))] * after_ack)
+            if takes:
+                self.take(number)
             return await self.ends[number]
 
         def reply(result: Any) -> None:
@@ -46,7 +67,15 @@ class Line:
             # Whatever else runs in the loop would be seen between the ack and what must follow it.
             asyncio.get_running_loop().call_soon(self.log.append, ("turn", number))
 
-        self.lane.admit("event", (number,), order=order, work=work, reply=reply)
+        self.lane.admit(
+            "event",
+            (number,),
+            order=order,
+            work=work,
+            reply=reply,
+            size=size,
+            eager=self.eager if eager is None else eager,
+        )
         return number
 
     def take(self, number: int) -> None:
@@ -63,14 +92,32 @@ class Line:
     def is_full(self) -> bool:
         return self.lane.is_full
 
+    def is_idle(self) -> bool:
+        return self.lane.is_idle
+
     def of(self, what: str) -> list[int]:
         return [number for kind, number in self.log if kind == what]
+
+    async def wait_idle(self) -> None:
+        await wait_idle(self.lane)
+
+
+async def wait_idle(lane: Lane) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not lane.is_idle:
+            await asyncio.sleep(0)
 
 
 async def settle() -> None:
     """Let everything happen that can happen without further help."""
     for _ in range(8):
         await asyncio.sleep(0)
+
+
+@pytest.fixture(params=[False, True], ids=["tasks", "eager"])
+def eager(request: pytest.FixtureRequest) -> bool:
+    is_eager: bool = request.param
+    return is_eager
 
 
 def check_rules(line: Line) -> None:
@@ -87,28 +134,30 @@ def check_rules(line: Line) -> None:
                 assert line.at("ack", before) < line.at("begin", number)
 
 
+EVENTS = st.tuples(st.sampled_from(list(Order)), st.integers(0, 2), st.booleans(), st.booleans(), st.booleans())
+
+
 class TestOrder:
-    @given(
-        orders=st.lists(st.sampled_from(list(Order)), min_size=1, max_size=9),
-        after_acks=st.lists(st.integers(0, 2), min_size=9, max_size=9),
-        data=st.data(),
-    )
+    @given(events=st.lists(EVENTS, min_size=1, max_size=9), data=st.data())
     def test_events_begin_and_are_acked_by_the_rules(
-        self, orders: list[Order], after_acks: list[int], data: st.DataObject
+        self, events: list[tuple[Order, int, bool, bool, bool]], data: st.DataObject
     ) -> None:
         async def scenario() -> Line:
             line = Line()
-            waiting = list(zip(orders, after_acks, strict=False))
+            waiting = list(events)
             taken: set[int] = set()
             ended: set[int] = set()
-            while waiting or len(ended) < len(orders):
+            while waiting or len(ended) < len(events):
                 steps: list[tuple[str, int]] = [("admit", 0)] if waiting else []
                 steps += [("end", n) for n in line.began if n not in ended]
                 steps += [("take", n) for n in line.began if n not in ended | taken]
+                if not steps:
+                    await settle()
+                    continue
                 what, number = data.draw(st.sampled_from(steps))
                 if what == "admit":
-                    order, callbacks = waiting.pop(0)
-                    line.admit(order, after_ack=callbacks)
+                    order, callbacks, eager, pauses, takes = waiting.pop(0)
+                    line.admit(order, after_ack=callbacks, eager=eager, pauses=pauses, takes=takes)
                 elif what == "take":
                     line.take(number)
                     taken.add(number)
@@ -117,21 +166,23 @@ class TestOrder:
                     ended.add(number)
                 if data.draw(st.booleans()):
                     await settle()
-                if not waiting and not any(n not in ended for n in line.began):
-                    await settle()
-            await line.lane.wait_idle()
+            await line.wait_idle()
+            await settle()
             return line
 
         line = asyncio.run(scenario())
         check_rules(line)
-        for number in range(len(orders)):
-            count = after_acks[number]
+        for number, (_, count, *_) in enumerate(events):
             at = line.at("ack", number)
             assert line.log[at + 1 : at + 1 + count] == [("after", number)] * count
             assert line.of("after").count(number) == count
+        assert line.log[-1] in (("idle", -1), ("turn", line.of("ack")[-1]))
+        assert line.lane._bytes == line.lane._started == 0
+        assert not line.lane._line
+        assert not line.lane._free
 
-    async def test_a_serial_event_waits_for_the_one_before(self) -> None:
-        line = Line()
+    async def test_a_serial_event_waits_for_the_one_before(self, eager: bool) -> None:
+        line = Line(eager=eager)
         line.admit(Order.SERIAL)
         line.admit(Order.SERIAL)
         await settle()
@@ -143,10 +194,10 @@ class TestOrder:
         await settle()
         assert line.of("begin") == [0, 1]
         line.end(1)
-        await line.lane.wait_idle()
+        await line.wait_idle()
 
-    async def test_a_pipelined_event_begins_when_the_one_before_has_its_place(self) -> None:
-        line = Line()
+    async def test_a_pipelined_event_begins_when_the_one_before_has_its_place(self, eager: bool) -> None:
+        line = Line(eager=eager)
         line.admit(Order.PIPELINED)
         line.admit(Order.PIPELINED)
         await settle()
@@ -158,21 +209,37 @@ class TestOrder:
         await settle()
         assert line.of("ack") == []
         line.end(0)
-        await line.lane.wait_idle()
+        await line.wait_idle()
         assert line.of("ack") == [0, 1]
 
-    async def test_taking_a_place_twice_changes_nothing(self) -> None:
-        line = Line()
+    async def test_a_pipelined_event_begins_when_the_one_before_is_done_without_a_place(self, eager: bool) -> None:
+        line = Line(eager=eager)
+        for _ in range(3):
+            line.admit(Order.PIPELINED)
+        await settle()
+        line.take(0)
+        await settle()
+        assert line.of("begin") == [0, 1]
+        line.end(1)
+        await settle()
+        assert line.of("begin") == [0, 1, 2]
+        line.end(2)
+        line.end(0)
+        await line.wait_idle()
+        assert line.of("ack") == [0, 1, 2]
+
+    async def test_taking_a_place_twice_changes_nothing(self, eager: bool) -> None:
+        line = Line(eager=eager)
         line.admit(Order.PIPELINED)
         await settle()
         line.take(0)
         line.take(0)
         line.end(0)
-        await line.lane.wait_idle()
+        await line.wait_idle()
         assert line.of("ack") == [0]
 
-    async def test_a_free_event_waits_for_nothing_and_holds_up_nobody(self) -> None:
-        line = Line()
+    async def test_a_free_event_waits_for_nothing_and_holds_up_nobody(self, eager: bool) -> None:
+        line = Line(eager=eager)
         line.admit(Order.SERIAL)
         line.admit(Order.FREE)
         line.admit(Order.SERIAL)
@@ -183,7 +250,7 @@ class TestOrder:
         assert line.of("begin") == [0, 1, 2]
         line.end(1)
         line.end(2)
-        await line.lane.wait_idle()
+        await line.wait_idle()
 
     async def test_the_event_carries_its_name_and_arguments(self) -> None:
         lane = Lane()
@@ -193,13 +260,13 @@ class TestOrder:
             seen.append(incoming)
 
         lane.admit("message:send", ({"body": "hi"}, 2), order=Order.SERIAL, work=work, reply=lambda result: None)
-        await lane.wait_idle()
+        await wait_idle(lane)
         assert [(each.name, each.args) for each in seen] == [("message:send", ({"body": "hi"}, 2))]
 
 
 class TestAfterTheAck:
-    async def test_nothing_comes_between_the_ack_and_what_follows_it(self) -> None:
-        line = Line()
+    async def test_nothing_comes_between_the_ack_and_what_follows_it(self, eager: bool) -> None:
+        line = Line(eager=eager)
         line.admit(Order.PIPELINED, after_ack=2)
         line.admit(Order.PIPELINED, after_ack=1)
         await settle()
@@ -207,7 +274,7 @@ class TestAfterTheAck:
         await settle()
         line.end(1)
         line.end(0)
-        await line.lane.wait_idle()
+        await line.wait_idle()
         await settle()
         after = [step for step in line.log if step[0] in ("ack", "after", "turn")]
         assert after[:3] == [("ack", 0), ("after", 0), ("after", 0)]
@@ -218,10 +285,10 @@ class TestFailures:
     """Handlers do not raise by contract; if one does, those behind it must not be hurt."""
 
     @staticmethod
-    async def run(order: Order, fail: Callable[[Line, int], None]) -> Line:
+    async def run(order: Order, fail: Callable[[Line, int], None], eager: bool) -> Line:
         """Three events; the one in the middle fails while the first is under way."""
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        line = Line()
+        line = Line(eager=eager)
         for _ in range(3):
             line.admit(order)
         await settle()
@@ -244,16 +311,16 @@ class TestFailures:
         line.ends[number].cancel()
 
     @pytest.mark.parametrize("fail", ["raising", "cancelled"])
-    async def test_those_behind_a_serial_handler_that_fails_go_on(self, fail: str) -> None:
-        line = await self.run(Order.SERIAL, getattr(self, fail))
+    async def test_those_behind_a_serial_handler_that_fails_go_on(self, fail: str, eager: bool) -> None:
+        line = await self.run(Order.SERIAL, getattr(self, fail), eager)
         assert line.of("begin") == [0, 1, 2]
         line.end(2)
-        await line.lane.wait_idle()
+        await line.wait_idle()
         assert line.of("ack") == [0, 2]
 
     @pytest.mark.parametrize("fail", ["raising", "cancelled"])
-    async def test_a_pipelined_handler_that_fails_does_not_let_others_overtake(self, fail: str) -> None:
-        line = await self.run(Order.PIPELINED, getattr(self, fail))
+    async def test_a_pipelined_handler_that_fails_does_not_let_others_overtake(self, fail: str, eager: bool) -> None:
+        line = await self.run(Order.PIPELINED, getattr(self, fail), eager)
         line.admit(Order.SERIAL)
         await settle()
         assert 3 not in line.of("begin"), "a serial event began before the first was done"
@@ -267,7 +334,7 @@ class TestFailures:
             line.end(2)
         await settle()
         line.end(3)
-        await line.lane.wait_idle()
+        await line.wait_idle()
         assert line.of("ack") == [0, 2, 3]
 
     async def test_a_reply_that_fails_does_not_block_the_lane(self) -> None:
@@ -285,51 +352,307 @@ class TestFailures:
 
         for name in ("bad", "good"):
             lane.admit(name, (), order=Order.SERIAL, work=work, reply=reply)
-        await lane.wait_idle()
+        await wait_idle(lane)
         assert replied == ["good"]
 
 
+class TestEagerEvents:
+    """An event costs a task only where it needs one."""
+
+    @staticmethod
+    def admit(lane: Lane, order: Order, work: Callable[[Incoming], Any]) -> list[Any]:
+        """What is replied, and the names of the tasks that the event ran in."""
+        replies: list[Any] = []
+        lane.admit("event", (), order=order, work=work, reply=replies.append, eager=True)
+        return replies
+
+    @pytest.mark.parametrize("order", list(Order))
+    async def test_one_that_does_not_suspend_ends_in_the_turn_in_which_it_came(self, order: Order) -> None:
+        lane = Lane()
+        tasks: list[Any] = []
+
+        async def work(incoming: Incoming) -> str:
+            tasks.append(asyncio.current_task())
+            return "done"
+
+        assert self.admit(lane, order, work) == ["done"]
+        assert tasks == [asyncio.current_task()]
+        assert lane.is_idle
+
+    async def test_one_that_has_its_place_waits_for_its_commit_without_a_task(self) -> None:
+        lane = Lane()
+        commit = asyncio.get_running_loop().create_future()
+
+        async def work(incoming: Incoming) -> Any:
+            incoming.admitted()
+            return await commit
+
+        before = asyncio.all_tasks()
+        replies = self.admit(lane, Order.PIPELINED, work)
+        assert asyncio.all_tasks() == before
+        commit.set_result(7)
+        await settle()
+        assert replies == [7]
+        assert asyncio.all_tasks() == before
+
+    @pytest.mark.parametrize("waits", ["sleep", "future", "done"])
+    async def test_one_that_suspends_before_goes_on_in_a_task(self, waits: str) -> None:
+        lane = Lane()
+        future = asyncio.get_running_loop().create_future()
+        tasks: list[Any] = []
+
+        async def work(incoming: Incoming) -> str:
+            if waits == "sleep":
+                await asyncio.sleep(0)
+            elif waits == "future":
+                assert await future == "news"
+            else:
+                await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+            tasks.append(asyncio.current_task())
+            await asyncio.sleep(0)
+            async with asyncio.timeout(TIMEOUT_S):
+                return await asyncio.to_thread(str, "done")
+
+        replies = self.admit(lane, Order.PIPELINED, work)
+        await settle()
+        if waits == "future":
+            future.set_result("news")
+        await wait_idle(lane)
+        assert replies == ["done"]
+        assert tasks[0] not in (None, asyncio.current_task())
+
+    async def test_an_error_in_what_it_waits_for_reaches_it(self) -> None:
+        lane = Lane()
+        for takes in (False, True):
+            future = asyncio.get_running_loop().create_future()
+
+            async def work(incoming: Incoming, takes: bool = takes, future: asyncio.Future[Any] = future) -> str:
+                if takes:
+                    incoming.admitted()
+                try:
+                    await future
+                except LookupError:
+                    return "refused"
+                return "taken"
+
+            replies = self.admit(lane, Order.PIPELINED, work)
+            future.set_exception(LookupError())
+            await wait_idle(lane)
+            assert replies == ["refused"]
+
+    async def test_one_that_raises_at_once_is_done_and_not_answered(self) -> None:
+        lane = Lane()
+
+        async def work(incoming: Incoming) -> None:
+            raise RuntimeError("broken")
+
+        assert self.admit(lane, Order.FREE, work) == []
+        assert self.admit(lane, Order.PIPELINED, work) == []
+        assert lane.is_idle
+
+    async def test_many_that_wait_for_one_commit_are_acked_in_their_order(self) -> None:
+        line = Line(eager=True)
+        for _ in range(5):
+            line.admit(Order.PIPELINED, takes=True)
+        assert line.of("begin") == [0, 1, 2, 3, 4]
+        for number in (4, 2, 0, 1, 3):
+            line.end(number)
+        await line.wait_idle()
+        assert line.of("ack") == [0, 1, 2, 3, 4]
+
+
+class TestDeadlines:
+    """`expire` is called now and then: what it has seen running for too long is cancelled."""
+
+    @staticmethod
+    def admit(lane: Lane, order: Order, *, eager: bool, takes: bool) -> tuple[list[str], asyncio.Future[None]]:
+        """An event that hangs, and answers its cancellation."""
+        hangs: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        replies: list[str] = []
+
+        async def work(incoming: Incoming) -> str:
+            if takes:
+                incoming.admitted()
+            try:
+                await hangs
+            except asyncio.CancelledError:
+                return "too late"
+            return "done"
+
+        lane.admit("event", (), order=order, work=work, reply=replies.append, eager=eager)
+        return replies, hangs
+
+    @pytest.mark.parametrize("takes", [False, True])
+    @pytest.mark.parametrize("order", list(Order))
+    async def test_what_takes_too_long_is_cancelled_and_answered(self, order: Order, takes: bool, eager: bool) -> None:
+        lane = Lane()
+        replies, _ = self.admit(lane, order, eager=eager, takes=takes)
+        await settle()
+        for now in (100.0, 129.9):
+            lane.expire(now, 30)
+            await settle()
+            assert replies == []
+        lane.expire(130.0, 30)
+        await wait_idle(lane)
+        assert replies == ["too late"]
+
+    async def test_time_counts_from_when_an_event_began(self, eager: bool) -> None:
+        lane = Lane()
+        first, hangs = self.admit(lane, Order.SERIAL, eager=eager, takes=False)
+        second, _ = self.admit(lane, Order.SERIAL, eager=eager, takes=False)
+        await settle()
+        lane.expire(100, 30)
+        hangs.set_result(None)
+        await settle()
+        lane.expire(130, 30)
+        await settle()
+        assert (first, second) == (["done"], [])
+        lane.expire(160, 30)
+        await wait_idle(lane)
+        assert second == ["too late"]
+
+    async def test_those_behind_it_go_on(self, eager: bool) -> None:
+        lane = Lane()
+        self.admit(lane, Order.PIPELINED, eager=eager, takes=False)
+        second, hangs = self.admit(lane, Order.PIPELINED, eager=eager, takes=False)
+        await settle()
+        lane.expire(0, 30)
+        lane.expire(30, 30)
+        hangs.set_result(None)
+        await wait_idle(lane)
+        assert second == ["done"]
+
+    async def test_what_it_waited_for_does_not_wake_it_later(self, eager: bool) -> None:
+        lane = Lane()
+        hangs, cleanup = (asyncio.get_running_loop().create_future() for _ in range(2))
+        replies: list[Any] = []
+
+        async def work(incoming: Incoming) -> Any:
+            incoming.admitted()
+            try:
+                await asyncio.shield(hangs)
+            except asyncio.CancelledError:
+                return await cleanup
+
+        lane.admit("event", (), order=Order.PIPELINED, work=work, reply=replies.append, eager=eager)
+        await settle()
+        lane.expire(0, 30)
+        lane.expire(30, 30)
+        await settle()
+        hangs.set_result("late")
+        await settle()
+        assert replies == []
+        cleanup.set_result("cleaned up")
+        await wait_idle(lane)
+        assert replies == ["cleaned up"]
+
+    async def test_an_idle_lane_has_nothing_to_end(self) -> None:
+        Lane().expire(100, 30)
+
+
 class TestBounds:
-    async def test_a_lane_is_full_when_as_many_wait_or_run_as_it_takes(self) -> None:
-        line = Line(limit=2)
+    async def test_a_lane_is_full_when_as_many_wait_or_run_as_it_takes(self, eager: bool) -> None:
+        line = Line(limit=2, eager=eager)
         line.admit(Order.SERIAL)
         assert not line.is_full()
         line.admit(Order.SERIAL)
         assert line.is_full()
-        room = asyncio.ensure_future(line.lane.wait_for_room())
         await settle()
-        assert not room.done()
         line.end(0)
-        await room
+        await settle()
         assert not line.is_full()
         line.end(1)
-        await line.lane.wait_idle()
+        await line.wait_idle()
 
-    async def test_free_events_count_as_well(self) -> None:
-        line = Line(limit=1)
+    async def test_or_as_many_bytes(self, eager: bool) -> None:
+        line = Line(limit_bytes=1_000, eager=eager)
+        line.admit(Order.SERIAL, size=999)
+        assert not line.is_full()
+        line.admit(Order.FREE, size=1)
+        assert line.is_full()
+        await settle()
+        line.end(1)
+        await settle()
+        assert not line.is_full()
+        line.end(0)
+        await line.wait_idle()
+
+    async def test_free_events_count_as_well(self, eager: bool) -> None:
+        line = Line(limit=1, eager=eager)
         line.admit(Order.FREE)
         assert line.is_full()
         await settle()
         line.end(0)
-        await line.lane.wait_for_room()
+        await settle()
+        assert not line.is_full()
 
-    async def test_who_stops_waiting_takes_nobody_along(self) -> None:
-        line = Line(limit=1)
-        line.admit(Order.SERIAL)
-        one, other = (asyncio.ensure_future(line.lane.wait_for_room()) for _ in range(2))
+    async def test_it_is_told_once_when_there_is_room_again(self, eager: bool) -> None:
+        line = Line(limit=3, eager=eager)
+        for _ in range(3):
+            line.admit(Order.FREE)
         await settle()
-        one.cancel()
-        await settle()
-        assert one.cancelled()
-        line.end(0)
-        await other
+        for number in (2, 0, 1):
+            assert line.of("room") == ([] if number == 2 else [-1])
+            line.end(number)
+            await settle()
+        assert line.of("room") == [-1]
 
-    async def test_an_empty_lane_is_idle_and_holds_nothing(self) -> None:
-        line = Line()
-        await line.lane.wait_idle()
+    async def test_a_lane_that_was_never_full_has_no_news_of_room(self, eager: bool) -> None:
+        line = Line(limit=2, eager=eager)
+        line.admit(Order.FREE)
+        await settle()
+        line.end(0)
+        await line.wait_idle()
+        assert line.of("room") == []
+
+    async def test_an_event_that_ends_at_once_leaves_room(self) -> None:
+        lane = Lane(limit=1)
+        told: list[str] = []
+        lane.on_room = lambda: told.append("room")
+        lane.on_idle = lambda: told.append("idle")
+
+        async def work(incoming: Incoming) -> None: ...
+
+        lane.admit("event", (), order=Order.FREE, work=work, reply=lambda result: None, eager=True)
+        assert not lane.is_full
+        assert told == ["idle"]
+
+    async def test_it_says_when_nothing_is_left_in_it(self, eager: bool) -> None:
+        line = Line(eager=eager)
+        line.admit(Order.SERIAL)
+        line.admit(Order.FREE)
+        await settle()
+        line.end(0)
+        await settle()
+        assert not line.is_idle()
+        assert line.of("idle") == []
+        line.end(1)
+        await settle()
+        assert line.of("idle") == [-1]
+        assert line.lane.is_idle
+
+    async def test_it_is_idle_after_the_last_answer_and_what_follows_it(self, eager: bool) -> None:
+        line = Line(eager=eager)
+        line.admit(Order.SERIAL, after_ack=1)
+        await settle()
+        line.end(0)
+        await line.wait_idle()
+        assert line.log[-3:] == [("ack", 0), ("after", 0), ("idle", -1)]
+
+    async def test_what_there_is_room_for_may_be_admitted_when_it_is_told(self, eager: bool) -> None:
+        line = Line(limit=1, eager=eager)
+
+        def on_room() -> None:
+            line.admit(Order.SERIAL)
+
+        line.lane.on_room = on_room
         line.admit(Order.SERIAL)
         await settle()
         line.end(0)
-        await line.lane.wait_idle()
-        assert line.lane._last is None
-        assert not line.lane._tasks
+        await settle()
+        assert line.of("begin") == [0, 1]
+        assert line.of("idle") == []
+        line.lane.on_room = None
+        line.end(1)
+        await line.wait_idle()
+        assert line.of("ack") == [0, 1]
