@@ -52,14 +52,23 @@ class Days:
 
     def pass_timer(self, session: Session) -> float:
         """Let the session's timer ring when its time has come; returns how many seconds that took."""
-        timer = session.timer
-        assert timer is not None
-        assert not timer.cancelled()
-        seconds = round(max(timer.when() - asyncio.get_running_loop().time(), 0), 1)
+        due = session.due
+        assert due is not None
+        assert self.rings_at is not None
+        assert self.rings_at < due + 0.26
+        seconds = round(max(due - asyncio.get_running_loop().time(), 0), 1)
         self.clock.forward(seconds)
-        timer._run()
-        timer.cancel()
+        self.sessions.ring(due)
         return seconds
+
+    @property
+    def rings_at(self) -> float | None:
+        """When the one timer rings, by the loop's clock."""
+        timer = self.sessions._timer
+        if timer is None:
+            return None
+        assert not timer.cancelled()
+        return timer.when()
 
 
 @pytest.fixture
@@ -68,7 +77,9 @@ async def days() -> AsyncIterator[Days]:
     yield days
     for link in days.links:
         days.sessions.close(link)
-        assert link.state is None or link.state.timer is None
+        assert link.state is None or link.state.due is None
+    days.sessions.ring(0)
+    assert days.rings_at is None
 
 
 def did(session: Session, namespace: str = "/chat") -> list[str]:
@@ -115,7 +126,7 @@ class TestOpening:
         token = days.token(seconds=300)
         days.sessions.close(session.link)
         assert await days.sessions.open(session.link, token) is session
-        assert session.timer is not None
+        assert session.due is not None
 
 
 class TestTheEnd:
@@ -141,7 +152,7 @@ class TestTheEnd:
                 ),
                 ("<disconnect>", None),
             ]
-        assert session.timer is None
+        assert session.due is None
 
     async def test_a_connection_that_is_still_being_let_in_is_closed_too(self, days: Days) -> None:
         session = await days.open(seconds=300)
@@ -166,12 +177,11 @@ class TestTheEnd:
         session = await days.open(seconds=300)
         days.pass_timer(session)
         days.clock.forward(-3600 + 60)
-        assert session.timer is not None
-        timer = session.timer
-        timer._run()
-        timer.cancel()
+        due = session.due
+        assert days.rings_at is not None
+        days.sessions.ring(days.rings_at)
         assert did(session) == ["token:expiring"]
-        assert session.timer is not timer
+        assert session.due != due
         assert days.pass_timer(session) == 3600
 
     async def test_a_long_life_is_looked_at_every_hour(self, days: Days) -> None:
@@ -179,6 +189,36 @@ class TestTheEnd:
         assert days.pass_timer(session) == 3600
         assert did(session) == []
         assert days.pass_timer(session) == 3600
+
+    async def test_of_many_sessions_the_first_to_end_is_the_first_to_be_looked_at(self, days: Days) -> None:
+        sessions = [await days.open(seconds=seconds) for seconds in (300, 100, 7200, 200)]
+        begin = days.clock.now
+        for first in (sessions[1], sessions[3], sessions[0]):
+            assert first.due == min(session.due for session in sessions if session.due is not None)
+            assert not did(first)
+            days.clock.now = begin
+            days.pass_timer(first)
+            assert did(first) == ["token:expiring"]
+            days.sessions.close(first.link)
+        assert not did(sessions[2])
+
+    async def test_sessions_that_end_together_share_the_timer(self, days: Days) -> None:
+        token = days.token(seconds=300)
+        links = [link_of() for _ in range(50)]
+        for link in links:
+            LooseConnection(link)
+            days.links.append(link)
+            await days.sessions.open(link, token)
+        days.pass_timer(max((link.state for link in links), key=lambda session: session.due))
+        assert all(did(link.state) == ["token:expiring"] for link in links)
+
+    async def test_the_timer_really_rings(self, days: Days) -> None:
+        session = await days.open(seconds=0.05)
+        days.clock.forward(1)
+        async with asyncio.timeout(20):
+            while list(session.link.connections):
+                await asyncio.sleep(0.01)
+        days.sessions.close(session.link)
 
     async def test_telling_can_be_turned_off(self) -> None:
         days = Days(expiring_s=0)
@@ -213,14 +253,13 @@ class TestTheEnd:
     async def test_a_link_that_was_never_connected_is_not_watched_for_ever(self, days: Days) -> None:
         session = await days.open(seconds=300, namespaces=())
         days.pass_timer(session)
-        assert session.timer is None
+        assert session.due is None
 
     async def test_a_closed_link_has_no_timer(self, days: Days) -> None:
         session = await days.open()
-        timer = session.timer
-        assert timer is not None
+        assert days.rings_at is not None
         days.sessions.close(session.link)
-        assert timer.cancelled()
+        assert session.due is None
         days.sessions.close(session.link)
         days.sessions.close(link_of())
 
