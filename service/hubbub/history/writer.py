@@ -71,6 +71,7 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.queued = 0
         """How many writes wait or are being committed."""
         self.queued_bytes = 0
@@ -83,7 +84,9 @@ class Writer:
         """
         size_bytes = _size_bytes(op)
         self._admit(size_bytes)
-        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # A system call in Python 3.11: too much for each write.
+        future: asyncio.Future[Written] = self._loop.create_future()
         name = self._history.lane(op.message.uid if isinstance(op, Insert) else op.uid)
         lane = self._lanes.get(name)
         if lane is None:
