@@ -31,7 +31,7 @@ def row(no: int, seq: int, body: str, *, at: int = 1000) -> Row:
 
 
 def write(index: sqlite3.Connection, *rows: Row, rev: int = 1) -> None:
-    write_slice(index, json_text(rows), progress={rows[0][0] >> 36: ("uid", rev)})
+    write_slice(index, reworked=json_text(rows), progress={rows[0][0] >> 36: ("uid", rev)})
 
 
 def found(index: sqlite3.Connection, match: str) -> list[str]:
@@ -51,7 +51,7 @@ class TestSlices:
         write(index, row(1, 1, "hello"), rev=7)
         assert read_progress(index) == {1: ("uid", 7)}
         with pytest.raises(sqlite3.Error):
-            write_slice(index, "not json", progress={1: ("uid", 9)})
+            write_slice(index, reworked="not json", progress={1: ("uid", 9)})
         assert read_progress(index) == {1: ("uid", 7)}
         assert not index.in_transaction
 

@@ -123,16 +123,21 @@ def read_progress(connection: sqlite3.Connection) -> dict[int, tuple[str, int]]:
     return {no: (uid, rev) for no, uid, rev in rows}
 
 
-def write_slice(connection: sqlite3.Connection, rows: str, *, progress: Mapping[int, tuple[str, int]]) -> None:
+def write_slice(
+    connection: sqlite3.Connection, *, new: str = "[]", reworked: str = "[]", progress: Mapping[int, tuple[str, int]]
+) -> None:
     """Index messages as they stand, and record how far their rooms have come, in one transaction.
 
-    `rows` is JSON: `[[place, created_at, scope, body], …]`; an empty body is taken out of the index.
+    Both are JSON: `[[place, created_at, scope, body], …]`; an empty body is taken out of the index. What is `new` has
+    never been in it; what is `reworked` may be.
     """
     advanced = json_text([(no, uid, rev) for no, (uid, rev) in progress.items()])
-    _in_transaction(
-        connection,
-        [(statement, {"rows": rows}) for statement in (UNLIST, DROP, ADD, LIST)] + [(ADVANCE, {"progress": advanced})],
-    )
+    steps: list[tuple[str, Mapping[str, object]]] = []
+    if reworked != "[]":
+        steps += [(statement, {"rows": reworked}) for statement in (UNLIST, DROP, ADD, LIST)]
+    if new != "[]":
+        steps += [(ADD, {"rows": new}), (LIST, {"rows": new})]
+    _in_transaction(connection, [*steps, (ADVANCE, {"progress": advanced})])
 
 
 def forget_slice(connection: sqlite3.Connection, no: int, *, most: int) -> bool:

@@ -19,8 +19,10 @@ __all__ = ["Indexer"]
 
 logger: Final = logging.getLogger(__name__)
 
-SLICE_ROWS: Final = 500
-"""How many messages one transaction indexes: some tens of milliseconds, so that closing does not wait long."""
+SLICE_ROWS: Final = 2000
+"""How many messages one transaction indexes: some tens of milliseconds, so that closing does not wait long. The larger,
+the fewer pieces of the index have to be put together later.
+"""
 
 PAUSE_S: Final = 0.2
 """Between a commit and its indexing, so that the messages of many commits are indexed together; the lag is to stay
@@ -33,18 +35,27 @@ HEADS: Final = f"SELECT json_group_array(json_array(r.no, r.uid, {HEAD})) FROM r
 
 TEXT: Final = "m.rev, m.place, m.created_at, iif(m.deleted, '', m.doc ->> '$.body') AS body"
 
+ROW: Final = "n.place, n.created_at, 'r' || r.no || CASE r.kind WHEN 'public' THEN ' pub' ELSE '' END, n.body"
+
+SENT: Final = f"""
+    SELECT {TEXT} FROM messages m
+    WHERE m.place > (:no << {SHIFT}) + :rev AND m.place <= (:no << {SHIFT}) + {MASK} AND {UNCHANGED}
+    ORDER BY m.place LIMIT :most"""
+
+REWORKED: Final = f"""
+    SELECT {TEXT} FROM messages m INDEXED BY messages_by_rev
+    WHERE m.room = :no AND m.rev > :rev AND {CHANGED} ORDER BY m.rev LIMIT :most"""
+
+NEW: Final = f"""
+    SELECT r.uid, EXISTS ({REWORKED}), count(n.rev), max(n.rev), json_group_array(json_array({ROW}))
+    FROM rooms r LEFT JOIN ({SENT}) n WHERE r.no = :no"""
+"""What was sent to a room, and whether there is more than that: messages that were changed since."""
+
 NEWS: Final = f"""
-    WITH sent AS (
-        SELECT {TEXT} FROM messages m
-        WHERE m.place > (:no << {SHIFT}) + :rev AND m.place <= (:no << {SHIFT}) + {MASK} AND {UNCHANGED}
-        ORDER BY m.place LIMIT :most),
-    changed AS (
-        SELECT {TEXT} FROM messages m INDEXED BY messages_by_rev
-        WHERE m.room = :no AND m.rev > :rev AND {CHANGED} ORDER BY m.rev LIMIT :most)
-    SELECT r.uid, count(n.rev), max(n.rev), json_group_array(json_array(
-        n.place, n.created_at, 'r' || r.no || CASE r.kind WHEN 'public' THEN ' pub' ELSE '' END, n.body))
+    WITH sent AS ({SENT}), reworked AS ({REWORKED})
+    SELECT count(n.rev), max(n.rev), json_group_array(json_array({ROW}))
     FROM rooms r LEFT JOIN (SELECT * FROM (
-        SELECT * FROM sent UNION ALL SELECT * FROM changed) ORDER BY rev LIMIT :most) n
+        SELECT * FROM sent UNION ALL SELECT * FROM reworked) ORDER BY rev LIMIT :most) n
     WHERE r.no = :no"""
 
 
@@ -138,16 +149,17 @@ class Indexer:
 
     def _index_some(self, numbers: set[int]) -> None:
         """Index up to one slice, of as many rooms as it takes; takes the rooms that are done out of `numbers`."""
-        texts: list[str] = []
+        new: list[str] = []
+        reworked: list[str] = []
         progress: dict[int, tuple[str, int]] = {}
         done: list[int] = []
         room_left = SLICE_ROWS
         for no in numbers:
-            uid, count, newest, rows = self._read(no, room_left)
+            uid, is_new, count, newest, rows = self._read(no, room_left)
             if uid is None:
                 self._forget(no)
             elif count:
-                texts.append(rows[1:-1])
+                (new if is_new else reworked).append(rows[1:-1])
                 progress[no] = (uid, newest)
             if count < room_left:
                 done.append(no)
@@ -155,22 +167,26 @@ class Indexer:
             if room_left == 0:
                 break
         if progress:
-            write_slice(self._index, f"[{','.join(texts)}]", progress=progress)
+            write_slice(self._index, new=_joined(new), reworked=_joined(reworked), progress=progress)
             self._progress |= progress
         numbers.difference_update(done)
 
-    def _read(self, no: int, most: int) -> tuple[str | None, int, int, str]:
-        """A room's uid, None if it is gone; and how many messages changed, up to which revision, and what they say.
+    def _read(self, no: int, most: int) -> tuple[str | None, bool, int, int, str]:
+        """A room's uid, None if it is gone; whether all that changed is new, how many messages that are, up to which
+        revision, and what they say.
 
         A room that cannot be read is left as it is, so that one damaged page does not keep the others waiting.
         """
+        parameters = {"no": no, "rev": self._progress.get(no, ("", 0))[1], "most": most}
         try:
-            parameters = {"no": no, "rev": self._progress.get(no, ("", 0))[1], "most": most}
-            uid, count, newest, rows = self._database.execute(NEWS, parameters).fetchone()
+            row = self._database.execute(NEW, parameters).fetchone()
+            uid, has_more, count, newest, rows = row
+            if has_more:
+                count, newest, rows = self._database.execute(NEWS, parameters).fetchone()
         except sqlite3.Error as error:
             logger.warning("history: room %d cannot be indexed: %s", no, error)
-            return "", 0, 0, "[]"
-        return uid, count, newest, rows
+            return "", True, 0, 0, "[]"
+        return uid, not has_more, count, newest, rows
 
     def _forget(self, no: int) -> None:
         while forget_slice(self._index, no, most=SLICE_ROWS) and not self._closing.is_set():
@@ -193,3 +209,7 @@ class Indexer:
         self.generation += 1
         self._rebuild = False
         self._compare = True
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return f"[{','.join(texts)}]"
