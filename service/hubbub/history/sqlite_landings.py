@@ -7,6 +7,7 @@ Coming in to a room anew is the commonest, so it is one statement, which needs n
 from __future__ import annotations
 
 import sqlite3
+import sys
 from typing import Any, Final
 
 from hubbub.history.base import Arrival, Landing, Message, MessagePage, Person
@@ -44,6 +45,9 @@ def read_arrival(connection: sqlite3.Connection, user: str) -> Arrival:
     """As `History.arrival`."""
     rows, known = fetch(connection, ARRIVAL, {"user": user})
     person = None if known is None else (Person(user, known[0], bool(known[1])), known[2])
+    for row in rows:
+        # These stay in memory while the user is connected: a room's uid is kept once for all of its members.
+        row[:2] = sys.intern(row[0]), user
     return Arrival(standings_from(rows), person)
 
 

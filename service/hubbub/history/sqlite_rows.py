@@ -9,6 +9,7 @@ fifty rows of a page would wait fifty times.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -148,6 +149,8 @@ def standing_from(row: list[Any]) -> Standing | None:
     """A standing from the elements of `STANDING`; None where an outer join found none."""
     if row[0] is None:
         return None
+    if row[1] is not None:
+        row[1] = sys.intern(row[1])  # Standings stay in memory while their users are connected.
     user, role, joined_at, muted_until, banned_until, knew, read_seq = row
     return Standing(user, role, joined_at, muted_until, banned_until, bool(knew), read_seq)
 
