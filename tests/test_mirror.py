@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.tree import PACKAGE, ROOT, TESTS, modules
 
-KINDS: Final = frozenset({"chaos", "conformance", "contract", "integration", "support"})
+KINDS: Final = frozenset({"faults", "chaos", "conformance", "contract", "integration", "support"})
 """Folders of tests that are about more than one module."""
 
 WHOLE_TREE: Final = frozenset(
@@ -22,8 +22,8 @@ WHOLE_TREE: Final = frozenset(
 SMALL: Final = 5
 """Modules with fewer statements in functions are tested through those that use them."""
 
-OF_LIBRARIES: Final = frozenset({"transport/test_private_names.py"})
-"""Tests of what is private to the libraries beneath, kept beside those of the module that rests on it."""
+OF_PACKAGES: Final = frozenset({"transport/test_fuzz.py", "transport/test_private_names.py"})
+"""Tests of a package as a whole: of all that peers can send it, and of what is private to the libraries beneath."""
 
 ELSEWHERE: Final = {
     "history/base.py": "tests/contract/test_history.py",
@@ -39,7 +39,7 @@ def mirrored_tests() -> list[Path]:
 
 
 def has_module(test: Path) -> bool:
-    if str(test.relative_to(TESTS)) in OF_LIBRARIES:
+    if str(test.relative_to(TESTS)) in OF_PACKAGES:
         return True
     module = PACKAGE / test.relative_to(TESTS).parent / test.name.removeprefix("test_")
     return module.exists() or module.with_suffix("").is_dir()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadStatusLine
 from prometheus_client import generate_latest
 
 from hubbub.telemetry import Metrics, configure_logging
@@ -83,6 +84,14 @@ class TestLogging:
             structlog.get_logger("x").exception("call.failed")
         (line,) = capsys.readouterr().err.splitlines()
         assert "ValueError: broken" in json.loads(line)["exception"]
+
+    def test_requests_that_are_not_http_fill_no_log(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="info", json=True)
+        try:
+            raise BadStatusLine("GET / nonsense")
+        except BadStatusLine:
+            logging.getLogger("aiohttp.server").exception("Error handling request")
+        assert capsys.readouterr().err == ""
 
     def test_libraries_are_heard_from_warnings_upwards(self, capsys: pytest.CaptureFixture[str]) -> None:
         configure_logging(level="debug", json=True)

@@ -145,12 +145,21 @@ def _json_line(line: Any, **_: Any) -> str:
     return orjson.dumps(line, default=repr).decode()
 
 
+_MALFORMED: Final = "aiohttp.http_exceptions"
+"""Where the errors of requests that are not HTTP come from. aiohttp logs each with its traceback."""
+
+
 class _ToStructlog(logging.Handler):
     """Lets the lines of libraries, which use the standard library's logging, look like all others."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             log = structlog.get_logger(record.name)
+            error = record.exc_info[1] if record.exc_info else None
+            if type(error).__module__ == _MALFORMED:
+                # Anybody can send it, and nobody has to mend it.
+                log.debug("http.malformed", kind=type(error).__name__)
+                return
             log.log(record.levelno, "library", logger=record.name, text=record.getMessage(), exc_info=record.exc_info)
         except Exception:
             self.handleError(record)

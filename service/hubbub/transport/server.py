@@ -8,6 +8,7 @@ private to the pinned version; `tests/transport/test_private_names.py` fails lou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
@@ -90,6 +91,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._spawned: set[asyncio.Task[Any]] = set()
         self._busy: set[Session] = set()
         self._lanes: list[Lane] = []
+        self._empty: asyncio.Event | None = None
         self._ended: deque[tuple[NamespaceConnection, bool]] = deque()
         self._telling: asyncio.Handle | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -147,11 +149,15 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
     async def close(self) -> None:
         """End every connection, WebSockets with 1012, and wait for what that sets off."""
         self.batch.flush()
-        for session in list(self.eio.sessions.values()):
+        for number, session in enumerate(list(self.eio.sessions.values()), 1):
             self.drop_nowait(session, restart=True)
-        async with _Patience(self.bounds.close_s) as patience:
-            while self.eio.sessions and patience.is_left:
-                await patience.wait()
+            if number % _ENDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._empty = asyncio.Event()
+        if self.eio.sessions:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.bounds.close_s):
+                    await self._empty.wait()
         await self.eio.shutdown()
         while self._ended or self._spawned:
             if self._spawned:
@@ -321,6 +327,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
     def on_closed(self, session: Session) -> None:
         self.eio.gone(session)
+        if self._empty is not None and not self.eio.sessions:
+            self._empty.set()
         self.environ.pop(session.id, None)
         for connection in list(session.link.connections.values()):
             if isinstance(connection, NamespaceConnection):
@@ -546,24 +554,3 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             await connection.handler.disconnected(connection, clean=clean)
         except Exception:
             _log.exception("connection.disconnect_failed", link=connection.session.id)
-
-
-class _Patience:
-    """Waits in turns of the loop, for a time at most."""
-
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + seconds
-
-    async def __aenter__(self) -> _Patience:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
-
-    @property
-    def is_left(self) -> bool:
-        return self._loop.time() < self._end
-
-    async def wait(self) -> None:
-        await asyncio.sleep(0.01)
