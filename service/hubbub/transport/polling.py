@@ -95,7 +95,7 @@ class PollingShell:
         session = self._session
         packets = read_payload(body)
         for packet in packets:
-            while session is not None and session.blocked and session.is_open:
+            while session is not None and session.blocked and session.is_open and session.shell is self:
                 self._room = asyncio.get_running_loop().create_future()
                 await self._room
             if session is None or not session.is_open:
