@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from hubbub.history.sqlite_file import WAL_KEPT_BYTES, connect
+from hubbub.history.sqlite_file import WAL_BYTES, connect
 
 __all__ = ["Keeper"]
 
@@ -28,7 +28,7 @@ INTERVAL_S: Final = 0.5
 class Keeper:
     """Made and closed off the event loop. `wal_bytes` is the bound past which `relieve` makes the log start anew."""
 
-    def __init__(self, path: Path, *, wal_bytes: int = WAL_KEPT_BYTES, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, path: Path, *, wal_bytes: int = WAL_BYTES, interval_s: float = INTERVAL_S) -> None:
         self._connection = connect(path)
         self._connection.execute("PRAGMA synchronous = FULL")
         (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
