@@ -43,6 +43,20 @@ class TestMetrics:
         assert value("hubbub_commit_seconds_count") == 2
         assert value("hubbub_commit_seconds_bucket", {"le": "0.025"}) == 1
 
+    def test_an_event_is_counted_with_its_outcome_and_its_duration(self) -> None:
+        metrics = Metrics()
+        for code, seconds in (("ok", 0.0005), ("ok", 0.001), ("muted", 0.004), ("ok", 60.0)):
+            metrics.events.add("typing", code, seconds)
+        value = metrics.registry.get_sample_value
+        assert value("hubbub_events_total", {"event": "typing", "code": "ok"}) == 3
+        assert value("hubbub_events_total", {"event": "typing", "code": "muted"}) == 1
+        buckets = {le: value("hubbub_event_seconds_bucket", {"event": "typing", "le": le}) for le in ("0.001", "0.005")}
+        assert buckets == {"0.001": 2, "0.005": 3}  # As Prometheus has it, a bucket holds what is equal to its bound.
+        assert value("hubbub_event_seconds_bucket", {"event": "typing", "le": "10.0"}) == 3
+        assert value("hubbub_event_seconds_bucket", {"event": "typing", "le": "+Inf"}) == 4
+        assert value("hubbub_event_seconds_count", {"event": "typing"}) == 4
+        assert value("hubbub_event_seconds_sum", {"event": "typing"}) == pytest.approx(60.0055)
+
     def test_every_metric_is_ours_and_says_what_it_is(self) -> None:
         text = generate_latest(Metrics().registry).decode()
         described = [line.split(" ", 3) for line in text.splitlines() if line.startswith("# HELP")]

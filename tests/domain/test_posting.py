@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,30 @@ class TestSending:
             await harm(ada, {"room": "tea", "user": "bob"})
             assert await house.send(bob, "x" * 10_000, key="k") == first
             assert await refusal_of(house.send(bob, "new")) in ("muted", "forbidden", "banned")
+
+    async def test_it_needs_no_task_and_waits_for_nothing_before_its_place_in_line(self, house: ChatHouse) -> None:
+        ada, _ = await room_of_two(house)
+        admitted: list[bool] = []
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        request = {"room": "tea", "key": "k", "body": "hi @bob"}
+        sending = house.chat.posting.send(ada, request, admitted=lambda: admitted.append(True))
+
+        def step(_: object = None) -> None:
+            try:
+                assert asyncio.current_task() is None
+                waits_for = sending.send(None)
+                assert admitted
+            except StopIteration as done:
+                answer.set_result(done.value)
+            except BaseException as error:
+                answer.set_exception(error)
+            else:
+                waits_for._asyncio_future_blocking = False
+                waits_for.add_done_callback(step)
+
+        asyncio.get_running_loop().call_soon(step)
+        async with asyncio.timeout(20):
+            assert (await answer)["message"] == outlet_of(ada).of("message")[0]
 
     async def test_the_place_in_line_is_taken_before_the_commit(self, house: ChatHouse) -> None:
         ada, _ = await room_of_two(house)
