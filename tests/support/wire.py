@@ -86,10 +86,13 @@ class TinyHandler:
 class Wire:
     """A running server; `/chat` and `/other` are served by `handler`."""
 
-    def __init__(self, server: Server, handler: TinyHandler, url: str) -> None:
+    def __init__(self, server: Server, handler: TinyHandler, runner: web.AppRunner) -> None:
+        host, port = runner.addresses[0][:2]
         self.server = server
         self.handler = handler
-        self.url = url
+        self.runner = runner
+        self.port: int = port
+        self.url = f"http://{host}:{port}"
         self.closed = False
 
     async def close(self) -> None:
@@ -121,8 +124,7 @@ async def wire(**options: Any) -> AsyncIterator[Wire]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    host, port = runner.addresses[0][:2]
-    running = Wire(server, handler, f"http://{host}:{port}")
+    running = Wire(server, handler, runner)
     try:
         yield running
     finally:
