@@ -62,6 +62,9 @@ GC_THRESHOLDS: Final = (20_000, 50, 100)
 cycles that hold much, so collecting seldom costs little memory; measured: 13 % less CPU per ack than with Python's own.
 """
 
+KEEPALIVE_S: Final = 75.0
+"""How long a connection that asks for nothing may stay: as long as proxies keep theirs, and longer than a long poll."""
+
 CHECK_EVERY_S: Final = 2.0
 """How often the store is asked whether it answers."""
 
@@ -146,7 +149,7 @@ class Service:
             readiness=self.readiness,
             registry=self.metrics.registry,
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=KEEPALIVE_S)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         for listener in await listening_sockets(self.settings.host, self.settings.port):

@@ -50,6 +50,11 @@ class TestCheck:
         result = check("--jwt-public-key", pem(key_of("ES256")))
         assert shown(result)["HUBBUB_JWT_PUBLIC_KEY"] == "(a key for ES256)"
 
+    def test_lists_are_shown_as_they_are_given(self) -> None:
+        result = check(environ={"HUBBUB_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"})
+        assert result.exit_code == 0
+        assert "127.0.0.1/32,10.0.0.0/8" in result.stdout
+
     def test_what_is_dangerous_is_said_on_standard_error(self) -> None:
         result = check("--limits", "off", "--origins", "*")
         assert "HUBBUB_LIMITS is off" in result.stderr

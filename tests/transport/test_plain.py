@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import socketio
+from aiohttp import web
 
 from hubbub.errors import HubbubError
 from hubbub.transport.base import Incoming, Order
@@ -15,6 +17,7 @@ from hubbub.transport.connection import NamespaceConnection
 from hubbub.transport.plain import NOT_ACKNOWLEDGED, RESERVED, PlainHandler, RefusedError
 from hubbub.transport.server import Server
 from tests.support.sessions import make_session
+from tests.support.wire import raw_client
 
 
 class Plain:
@@ -308,3 +311,69 @@ class TestOddHandlers:
         }
         plain.server.on("e", handlers[kind])
         assert await plain.event("e") == ["done"]
+
+
+class TestFarewells:
+    async def test_a_handler_finds_what_was_kept_when_it_is_told_of_the_end(self) -> None:
+        server = Server()
+        told: asyncio.Future[tuple[dict[str, Any], str]] = asyncio.get_running_loop().create_future()
+
+        @server.event  # type: ignore[untyped-decorator]
+        async def connect(sid: str, environ: dict[str, Any]) -> None:
+            await server.save_session(sid, {"name": "ada"})
+
+        @server.event  # type: ignore[untyped-decorator]
+        async def disconnect(sid: str, reason: str) -> None:
+            told.set_result((await server.get_session(sid), server.get_environ(sid)["REMOTE_ADDR"]))
+
+        async with served_plain(server) as url:
+            async with raw_client(url) as client:
+                await client.send("40")
+                assert await client.receive() is not None
+                client.vanish()
+                async with asyncio.timeout(10):
+                    assert await told == ({"name": "ada"}, "127.0.0.1")
+            async with asyncio.timeout(10):
+                while server.eio.leaving or server.environ:
+                    await asyncio.sleep(0)
+            assert server.eio._user_sessions == {}
+
+    async def test_one_that_is_disconnected_while_it_connects_goes(self) -> None:
+        server = Server()
+
+        @server.event  # type: ignore[untyped-decorator]
+        async def connect(sid: str, environ: dict[str, Any]) -> None:
+            await server.disconnect(sid)
+
+        async with served_plain(server) as url, raw_client(url) as client:
+            await client.send("40")
+            assert (await client.receive() or "").startswith("40{")
+            assert await client.receive() == "41"
+
+
+class TestAcks:
+    async def test_acks_that_nobody_waits_for_set_nothing_off(self) -> None:
+        server = Server()
+        server.on("echo", lambda sid: "here")
+        async with served_plain(server) as url, raw_client(url) as client:
+            await client.send("40")
+            await client.receive()
+            for _ in range(500):
+                await client.send("431[]")
+            await client.send('427["echo"]')
+            assert await client.receive() == '437["here"]'
+            assert not server._spawned
+
+
+@contextlib.asynccontextmanager
+async def served_plain(server: Server) -> AsyncIterator[str]:
+    app = web.Application()
+    server.attach(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await server.close()
+        await runner.cleanup()

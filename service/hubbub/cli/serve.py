@@ -57,4 +57,4 @@ def _text(name: str, value: object, *, settings: Settings) -> str:
         return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

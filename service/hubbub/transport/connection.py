@@ -17,9 +17,11 @@ __all__ = ["NamespaceConnection"]
 
 
 class NamespaceConnection:
-    """See above. `entered`: the handler let this connection in, and has not been told of its end."""
+    """See above. `entered`: the handler let this connection in, and has not been told of its end. `unwanted`: it was
+    ended before that.
+    """
 
-    __slots__ = ("entered", "handler", "id", "is_open", "namespace", "server", "session", "state")
+    __slots__ = ("entered", "handler", "id", "is_open", "namespace", "server", "session", "state", "unwanted")
 
     def __init__(self, server: Server, session: Session, namespace: str, sid: str, handler: Handler) -> None:
         self.server = server
@@ -30,6 +32,7 @@ class NamespaceConnection:
         self.state: Any = None
         self.is_open = False
         self.entered = False
+        self.unwanted = False
 
     @property
     def link(self) -> Link:

@@ -77,6 +77,8 @@ class Engine:
         self._max_per_address = max_per_address
         self._by_address: dict[str, int] = {}
         self._user_sessions: dict[str, dict[str, Any]] = {}
+        self.leaving: dict[str, int] = {}
+        """How many handlers are still to be told of the end of a session: what is kept for it is theirs till then."""
 
     # -- as python-socketio asks its engine --------------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ class Engine:
 
     async def get_session(self, eio_sid: str) -> dict[str, Any]:
         """What an application keeps for a connection. Raises `KeyError` for one that is gone."""
-        if eio_sid not in self.sessions:
+        if eio_sid not in self.sessions and eio_sid not in self.leaving:
             raise KeyError("Session not found")
         return self._user_sessions.setdefault(eio_sid, {})
 
@@ -120,13 +122,16 @@ class Engine:
     def gone(self, session: Session) -> None:
         """Forget a session that is closed."""
         self.sessions.pop(session.id, None)
-        self._user_sessions.pop(session.id, None)
         address = session.link.handshake.address
         left = self._by_address.get(address, 0) - 1
         if left > 0:
             self._by_address[address] = left
         else:
             self._by_address.pop(address, None)
+
+    def forget(self, eio_sid: str) -> None:
+        """Nobody asks any more for what was kept for a connection."""
+        self._user_sessions.pop(eio_sid, None)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -135,7 +140,7 @@ class Engine:
         headers: dict[str, str] = {}
         origin = request.headers.get("Origin")
         if origin is not None:
-            if not self._allow_origin(origin, self._addresses.host_of(request)):
+            if not origin.isascii() or not self._allow_origin(origin, self._addresses.host_of(request)):
                 return _refusal(_FORBIDDEN, headers, "Pages of this origin may not use this service.")
             headers = {
                 "Access-Control-Allow-Origin": origin,
@@ -172,7 +177,7 @@ class Engine:
         if not isinstance(shell, PollingShell):
             return _refusal(_BAD_REQUEST, headers)
         if request.method == "GET":
-            return await self._poll(session, shell, headers)
+            return await self._poll(request, session, shell, headers)
         if request.method == "POST":
             return await self._post(request, session, shell, headers)
         return _refusal(_BAD_REQUEST, headers)
@@ -212,9 +217,9 @@ class Engine:
         shell = WebSocketShell(deflate=self._takes_deflate(request))
         session = Session(link, self._owner, self.wheel, bounds, state=State.WEBSOCKET, shell=shell)
         self.sessions[link.id] = session
+        session.start(first_ping_s)
         self._upgrade(request, key, shell, session, headers)
         session.send(Message(text))
-        session.start(first_ping_s)
         raise asyncio.CancelledError  # The connection is ours: the task of aiohttp ends as if its peer had gone.
 
     def _is_crowded(self, address: str) -> bool:
@@ -227,9 +232,10 @@ class Engine:
 
     def _probe(self, request: web.Request, session: Session, headers: dict[str, str]) -> web.StreamResponse:
         key = _websocket_key(request)
-        if key is None or session.state is not State.POLLING or session.probe_shell is not None:
+        if key is None or session.state is not State.POLLING or session.candidate is not None:
             return _refusal(_BAD_REQUEST, headers)
         shell = WebSocketShell(deflate=self._takes_deflate(request), probe_s=session.bounds.upgrade_s)
+        session.candidate = shell
         self._upgrade(request, key, shell, session, headers)
         raise asyncio.CancelledError  # The connection is ours: the task of aiohttp ends as if its peer had gone.
 
@@ -275,11 +281,15 @@ class Engine:
         if session.state is State.WEBSOCKET:
             asyncio.get_running_loop().call_soon(session.lost)
 
-    async def _poll(self, session: Session, shell: PollingShell, headers: dict[str, str]) -> web.StreamResponse:
+    async def _poll(
+        self, request: web.Request, session: Session, shell: PollingShell, headers: dict[str, str]
+    ) -> web.StreamResponse:
         if shell.polling:
-            session.violate(ViolationError("two polls at once"))
-            return _refusal(_BAD_REQUEST, headers)
-        return _payload(await shell.poll(), headers)
+            if shell.polled_by is not None and shell.polled_by():
+                session.violate(ViolationError("two polls at once"))
+                return _refusal(_BAD_REQUEST, headers)
+            await shell.give_up_poll()
+        return _payload(await shell.poll(lambda: request.transport is not None), headers)
 
     async def _post(
         self, request: web.Request, session: Session, shell: PollingShell, headers: dict[str, str]

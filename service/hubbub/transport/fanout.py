@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hubbub.transport.message import Keep, Message
 from hubbub.transport.outbox import Verdict
@@ -18,6 +18,14 @@ from hubbub.transport.packets import event_message
 from hubbub.transport.session import Session
 
 __all__ = ["Batch", "Fanout"]
+
+
+_CORKED_BYTES: Final = 4096
+_CORKED_FRAMES: Final = 16
+"""What one connection may gather in a turn. More would save no system call worth having."""
+
+_GROUPED_BYTES: Final = 65_536
+"""The same, for groups."""
 
 
 class Batch:
@@ -29,6 +37,7 @@ class Batch:
         self._groups: dict[Fanout, dict[str, list[Message]]] = {}
         self._sessions: list[Session] = []
         self._scheduled = False
+        self._bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, fanout: Fanout, group: str, message: Message) -> None:
@@ -36,6 +45,9 @@ class Batch:
         if not self._scheduled:
             self._schedule()
         self._groups.setdefault(fanout, {}).setdefault(group, []).append(message)
+        self._bytes += message.size
+        if self._bytes > _GROUPED_BYTES:
+            self.flush()
 
     def send(self, session: Session, message: Message) -> Verdict:
         """A message for one session."""
@@ -50,6 +62,8 @@ class Batch:
                 self._schedule()
         else:
             session.corked.append(session.frame_of(message))
+        if message.size > _CORKED_BYTES or len(session.corked) > _CORKED_FRAMES:
+            session.uncork()  # The transport counts what it takes, and says when it is enough.
         return Verdict.OK
 
     def flush(self) -> None:
@@ -61,6 +75,7 @@ class Batch:
                     session.uncork()
         if self._groups:
             waiting, self._groups = self._groups, {}
+            self._bytes = 0
             for fanout, groups in waiting.items():
                 for group, messages in groups.items():
                     fanout.write(group, messages)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Final
 
 from hubbub.transport.session import Closing, Session
@@ -20,6 +21,9 @@ SEPARATOR: Final = b"\x1e"
 
 MOST_PACKETS: Final = 4096
 """Packets in one POST: stock clients send as many as they have waiting; more than this is no client."""
+
+_HANDLED_AT_ONCE: Final = 64
+"""Packets of one POST that are handled in a turn of the loop."""
 
 _PACKETS_AT_ONCE: Final = 14
 """Messages in one answer: stock Python clients take no more than 16 packets, and lose all of a longer answer."""
@@ -51,7 +55,7 @@ def read_payload(body: bytes) -> list[bytes | bytearray]:
 class PollingShell:
     """The shell of a session (see `session.Shell`) while it polls."""
 
-    __slots__ = ("_final", "_ping", "_room", "_session", "_timer", "_waiter", "posting")
+    __slots__ = ("_final", "_ping", "_room", "_session", "_timer", "_waiter", "polled_by", "posting")
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -61,6 +65,7 @@ class PollingShell:
         self._ping = False
         self._final: bytes | None = None
         self.posting = False
+        self.polled_by: Callable[[], bool] | None = None
 
     def attach(self, session: Session) -> None:
         self._session = session
@@ -72,8 +77,11 @@ class PollingShell:
 
     # -- the two requests --------------------------------------------------------------------------------------------
 
-    async def poll(self) -> bytes:
-        """What a GET is answered with, when there is something. The caller sees to it that there is one at a time."""
+    async def poll(self, is_there: Callable[[], bool] = lambda: True) -> bytes:
+        """What a GET is answered with, when there is something. The caller sees to it that there is one at a time.
+
+        `is_there` says whether its peer still waits: what comes for one that has gone is kept for the next.
+        """
         session = self._session
         payload = self._payload()
         if payload or session is None:
@@ -81,20 +89,29 @@ class PollingShell:
         self._waiter = asyncio.get_running_loop().create_future()
         if session.state is State.PROBING:
             self._release_later()
+        self.polled_by = is_there
         try:
             await self._waiter
         finally:
-            self._waiter = None
+            self._waiter = self.polled_by = None
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-        return self._payload() or b"6"
+        return (self._payload() if is_there() else b"") or b"6"
+
+    async def give_up_poll(self) -> None:
+        """End a poll whose peer has gone."""
+        while self._waiter is not None:
+            self._release()
+            await asyncio.sleep(0)
 
     async def receive(self, body: bytes) -> None:
         """Handle the packets of a POST, in order; waits while the session takes no more. Raises `ViolationError`."""
         session = self._session
         packets = read_payload(body)
-        for packet in packets:
+        for number, packet in enumerate(packets, 1):
+            if number % _HANDLED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             while session is not None and session.blocked and session.is_open and session.shell is self:
                 self._room = asyncio.get_running_loop().create_future()
                 await self._room

@@ -329,10 +329,11 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self.eio.gone(session)
         if self._empty is not None and not self.eio.sessions:
             self._empty.set()
-        self.environ.pop(session.id, None)
         for connection in list(session.link.connections.values()):
             if isinstance(connection, NamespaceConnection):
                 self._end(connection, clean=False)
+        if session.id not in self.eio.leaving:
+            self._forget(session)
 
     # -- connects ----------------------------------------------------------------------------------------------------
 
@@ -387,11 +388,15 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             connection.send(packets.connect_message(name, connection.id))
         if greet is not None:
             greet()
+        if connection.unwanted:
+            self.disconnect_nowait(connection)
 
     def _refuse_connect(self, connection: NamespaceConnection, error: HubbubError | RefusedError) -> None:
         links = connection.session.link.connections
         if links.get(connection.namespace) is connection:
             del links[connection.namespace]
+            if not links:
+                connection.session.left(self.bounds.connect_s)
         self._refuse(connection.session, connection.namespace, error)
 
     def _refuse(self, session: Session, namespace: str, error: HubbubError | RefusedError) -> None:
@@ -504,7 +509,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
     def _on_ack(self, session: Session, packet: Packet) -> None:
         connection = session.link.connections.get(packet.namespace)
-        if isinstance(connection, NamespaceConnection) and connection.is_open and packet.id is not None:
+        if not isinstance(connection, NamespaceConnection) or not connection.is_open or packet.id is None:
+            return
+        # Anybody can send any number of ACKs: what nobody waits for costs a look.
+        if packet.id > 0 and packet.id in self.manager.callbacks.get(connection.id, ()):
             self.spawn(self.manager.trigger_callback(connection.id, packet.id, packet.data))
 
     # -- ends --------------------------------------------------------------------------------------------------------
@@ -516,6 +524,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             self._end(connection, clean=True)
             if not connection.session.link.connections:
                 connection.session.left(_LEFT_S)
+        elif not connection.entered:
+            connection.unwanted = True  # Its handler still lets it in; then it goes.
 
     def drop_nowait(self, session: Session, *, restart: bool = False) -> None:
         """End an Engine.IO connection."""
@@ -531,6 +541,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         connection.is_open = False
         if connection.entered:
             connection.entered = False
+            leaving = self.eio.leaving
+            leaving[connection.session.id] = leaving.get(connection.session.id, 0) + 1
             self._ended.append((connection, clean))
             self._tell_ends_soon()
         if not links:
@@ -545,7 +557,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._telling = None
         for _ in range(min(len(self._ended), _ENDS_AT_ONCE)):
             connection, clean = self._ended.popleft()
-            self.spawn(self._tell_end(connection, clean=clean))
+            self.spawn(self._tell_farewell(connection, clean=clean))
         if self._ended:
             self._tell_ends_soon()
 
@@ -554,3 +566,17 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             await connection.handler.disconnected(connection, clean=clean)
         except Exception:
             _log.exception("connection.disconnect_failed", link=connection.session.id)
+
+    async def _tell_farewell(self, connection: NamespaceConnection, *, clean: bool) -> None:
+        """Tell the handler, which may ask for what was kept for the session; that goes with the last of them."""
+        await self._tell_end(connection, clean=clean)
+        session, leaving = connection.session, self.eio.leaving
+        leaving[session.id] -= 1
+        if leaving[session.id] == 0:
+            del leaving[session.id]
+            if session.id not in self.eio.sessions:
+                self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        self.eio.forget(session.id)
+        self.environ.pop(session.id, None)

@@ -96,6 +96,7 @@ class Session:
         "attachments",
         "blocked",
         "bounds",
+        "candidate",
         "clear",
         "closing",
         "corked",
@@ -118,6 +119,9 @@ class Session:
         self.state = state
         self.shell = shell
         self.probe_shell: Shell | None = None
+        self.candidate: Shell | None = None
+        """A WebSocket that names the session and has not been upgraded: there may be one."""
+
         self.clear = False
         self.write: Callable[[bytes], object] = _nowhere
         self.corked: list[bytes] | None = None
@@ -261,7 +265,11 @@ class Session:
             return None
         self._step(Input.UPGRADE)
         before, self.shell, self.probe_shell = self.shell, self.probe_shell, None
+        self.candidate = None
         self._forget(Deadline.UPGRADE)
+        if isinstance(self._at, dict) and self._at.pop(Deadline.PONG, None) is not None:
+            # The PING may have waited for a poll that never came.
+            self.deadline(Deadline.PING, 0)
         self._forget(Deadline.STALL)
         return before
 

@@ -25,6 +25,12 @@ _TAKE_BYTES: Final = 65_536
 
 _MOST_FRAGMENTS: Final = 128
 
+_UNSENT_S: Final = 5.0
+"""How long what is unsent may keep a socket whose session is over."""
+
+_FRAMES_AT_ONCE: Final = 64
+"""Frames of one connection that are handled in a turn of the loop: ten thousand fit into one read."""
+
 _PROBE: Final = b"2probe"
 _PROBED: Final = frames.text_frame(b"3probe")
 _UPGRADE: Final = b"5"
@@ -40,6 +46,7 @@ class WebSocketShell(asyncio.Protocol):
         "_chunks",
         "_closed",
         "_fragments",
+        "_later",
         "_missing",
         "_paused",
         "_probe_s",
@@ -60,6 +67,7 @@ class WebSocketShell(asyncio.Protocol):
         self._chunks: list[bytes] | None = None
         self._missing = 0
         self._fragments: list[bytes] | None = None
+        self._later = False
         self._paused = False
         self._closed = False
         self._answer: bytes | None = None
@@ -98,8 +106,11 @@ class WebSocketShell(asyncio.Protocol):
         if session is None:
             return
         rest, self._rest = self._rest, b""
+        self._later = False
         if rest:
             self._read(session, rest)
+        if self._later:
+            return
         if not session.blocked and self._transport is not None and not self._closed:
             self._transport.resume_reading()
 
@@ -132,6 +143,9 @@ class WebSocketShell(asyncio.Protocol):
             if self._answer is not None:
                 self._transport.write(self._answer)
             self._transport.close()
+            if self._paused:
+                # Closing waits for what is unsent, and a peer that does not read would keep the descriptor.
+                asyncio.get_running_loop().call_later(_UNSENT_S, self._transport.abort)
 
     # -- as asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -164,6 +178,8 @@ class WebSocketShell(asyncio.Protocol):
         self._rest = b""
         self._closed = True
         if session is not None:
+            if session.candidate is self:
+                session.candidate = None
             if session.probe_shell is self:
                 session.give_up_probe()
             elif session.shell is self:
@@ -209,7 +225,12 @@ class WebSocketShell(asyncio.Protocol):
         at, size = 0, len(data)
         limit = session.bounds.packet_bytes
         try:
+            handled = 0
             while at < size:
+                if handled == _FRAMES_AT_ONCE and not self._closed:
+                    self._go_on_later(data[at:])
+                    return
+                handled += 1
                 if session.blocked and session.shell is self and not self._closed:
                     if self._transport is not None:
                         self._transport.pause_reading()
@@ -230,6 +251,14 @@ class WebSocketShell(asyncio.Protocol):
                 session.violate(ViolationError(error.reason), error.code)
             else:
                 self._refuse(error.code, error.reason)
+
+    def _go_on_later(self, rest: bytes) -> None:
+        """Others have their turn before the rest is looked at."""
+        self._rest = rest
+        self._later = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self.resume)
 
     def _keep(self, rest: bytes, missing: int) -> None:
         if missing > 4096:
