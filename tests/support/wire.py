@@ -111,7 +111,7 @@ class Wire:
 @contextlib.asynccontextmanager
 async def wire(**options: Any) -> AsyncIterator[Wire]:
     settings: dict[str, Any] = {
-        "bounds": Bounds(packet_bytes=100_000),
+        "bounds": Bounds(packet_bytes=100_000, close_s=0.5),
         "allow_origin": lambda origin, host: origin == "https://good.example",
     }
     server = Server(**(settings | options))

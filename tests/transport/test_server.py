@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +13,13 @@ import orjson
 import pytest
 import socketio
 
+from hubbub.transport import server as server_module
+from hubbub.transport.bounds import Bounds
+from hubbub.transport.connection import NamespaceConnection
+from hubbub.transport.server import Server
 from tests.support.chat import ChatClient, chat_client
-from tests.support.wire import Wire, raw_client, wire
+from tests.support.sessions import make_session
+from tests.support.wire import TinyHandler, Wire, raw_client, wire
 
 TIMEOUT_S = 10.0
 
@@ -468,26 +474,227 @@ class TestDraining:
         async with raw_client(tiny.url) as one, raw_client(tiny.url) as other:
             await one.open()
             await other.open("/other")
-            await tiny.close()
-            await asyncio.gather(one.frames_to_end(), other.frames_to_end())
+            await asyncio.gather(tiny.close(), one.frames_to_end(), other.frames_to_end())
         assert sorted(tiny.handler.of("disconnected")) == [("/chat", False), ("/other", False)]
         await tiny.wait_no_links()
 
 
-class TestOtherNamespaces:
-    async def test_what_is_not_mounted_behaves_as_the_library_documents(self, tiny: Wire) -> None:
+class TestPlainNamespaces:
+    """What is not mounted behaves as the library documents, with its holes mended."""
+
+    @staticmethod
+    def serve(tiny: Wire) -> list[Any]:
+        """Plain handlers in `/plain`; what they were told."""
         seen: list[Any] = []
+        server, on = tiny.server, tiny.server.on
 
         async def on_connect(sid: str, environ: Any, auth: Any) -> None:
-            seen.append(auth)
+            seen.append(("connect", auth))
+            await server.save_session(sid, {"auth": auth}, namespace="/plain")
+            for room in (auth or {}).get("rooms", ()):
+                await server.enter_room(sid, room, namespace="/plain")
 
-        async def on_echo(sid: str, data: Any) -> Any:
-            return data
+        async def on_disconnect(sid: str, reason: str) -> None:
+            seen.append(("disconnect", reason))
 
-        tiny.server.on("connect", on_connect, namespace="/plain")
-        tiny.server.on("echo", on_echo, namespace="/plain")
+        async def on_session(sid: str) -> Any:
+            return await server.get_session(sid, namespace="/plain")
+
+        async def on_ask(sid: str, data: Any) -> Any:
+            return await server.call("question", data, to=sid, namespace="/plain", timeout=TIMEOUT_S)
+
+        on("connect", on_connect, namespace="/plain")
+        on("disconnect", on_disconnect, namespace="/plain")
+        on("echo", lambda sid, *args: args, namespace="/plain")
+        on("session", on_session, namespace="/plain")
+        on("ask", on_ask, namespace="/plain")
+        on("odd", lambda sid: object(), namespace="/plain")
+        return seen
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def client(tiny: Wire, **auth: Any) -> AsyncIterator[tuple[socketio.AsyncClient, list[Any]]]:
+        """A stock client in `/plain`, and the events that it got."""
+        got: list[Any] = []
         client = socketio.AsyncClient(reconnection=False)
-        await client.connect(tiny.url, auth={"a": 1}, namespaces=["/plain"], transports=["websocket"])
-        assert await client.call("echo", [1], namespace="/plain") == [1]
-        await client.disconnect()
-        assert seen == [{"a": 1}]
+        client.on("*", lambda name, *args: got.append((name, *args)), namespace="/plain")
+        client.on("question", lambda data: ["answer", data], namespace="/plain")
+        await client.connect(tiny.url, auth=auth, namespaces=["/plain"], transports=["websocket"])
+        try:
+            yield client, got
+        finally:
+            await client.disconnect()
+
+    @staticmethod
+    async def settle(*clients: socketio.AsyncClient) -> None:
+        """Until each has read what was sent to it so far."""
+        for client in clients:
+            await client.call("echo", 1, namespace="/plain", timeout=TIMEOUT_S)
+
+    async def test_a_stock_client_connects_and_talks(self, tiny: Wire) -> None:
+        seen = self.serve(tiny)
+        async with self.client(tiny, a=1) as (client, _):
+            assert await client.call("echo", ([1], b"\x00"), namespace="/plain") == ([1], b"\x00")
+            assert await client.call("session", namespace="/plain") == {"auth": {"a": 1}}
+            assert await client.call("ask", 5, namespace="/plain") == ["answer", 5]
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(seen) < 2:
+                await asyncio.sleep(0)
+        assert seen[0] == ("connect", {"a": 1})
+        assert [what for what, _ in seen] == ["connect", "disconnect"]  # It may close before its farewell is out.
+        await tiny.wait_no_links()
+
+    async def test_an_event_goes_to_a_room_but_not_to_another(self, tiny: Wire) -> None:
+        self.serve(tiny)
+        async with (
+            self.client(tiny, rooms=["tea"]) as (one, ones),
+            self.client(tiny, rooms=["tea", "milk"]) as (two, twos),
+        ):
+            await tiny.server.emit("e", 1, to="tea", namespace="/plain")
+            await tiny.server.emit("e", 2, to="tea", namespace="/plain", except_rooms=["milk"])
+            await tiny.server.emit("e", 3, namespace="/plain", volatile=True)
+            await tiny.server.emit("e", 4, to=one.get_sid("/plain"), namespace="/plain")
+            await self.settle(one, two)
+        assert ones == [("e", 1), ("e", 2), ("e", 3), ("e", 4)]
+        assert twos == [("e", 1), ("e", 3)]
+
+    @pytest.mark.parametrize("nobody", [[], "", ()])
+    async def test_an_empty_target_is_nobody(self, tiny: Wire, nobody: Any) -> None:
+        self.serve(tiny)
+        async with self.client(tiny) as (client, got):
+            await tiny.server.emit("e", 1, to=nobody, namespace="/plain")
+            await tiny.server.emit("e", 1, room=nobody, namespace="/plain")
+            await self.settle(client)
+        assert got == []
+
+    @pytest.mark.parametrize("close", [False, True])
+    async def test_a_client_can_be_sent_away(self, tiny: Wire, close: bool) -> None:
+        seen = self.serve(tiny)
+        async with self.client(tiny) as (client, _):
+            gone = asyncio.Event()
+            client.on("disconnect", lambda *reason: gone.set(), namespace="/plain")
+            await tiny.server.disconnect(client.get_sid("/plain"), namespace="/plain", close=close)
+            await tiny.server.disconnect(client.get_sid("/plain") or "gone", namespace="/plain", close=close)
+            await asyncio.wait_for(gone.wait(), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                while len(seen) < 2:
+                    await asyncio.sleep(0)
+        assert seen[1] == ("disconnect", "transport close" if close else "server disconnect")
+
+    async def test_which_transport_a_client_has_can_be_asked(self, tiny: Wire) -> None:
+        self.serve(tiny)
+        async with self.client(tiny) as (client, _):
+            assert tiny.server.transport(client.get_sid("/plain"), "/plain") == "websocket"
+
+    async def test_an_answer_that_cannot_be_encoded_is_an_error_and_not_silence(self, tiny: Wire) -> None:
+        self.serve(tiny)
+        async with self.client(tiny) as (client, _):
+            answer = await client.call("odd", namespace="/plain")
+            assert answer["error"]["code"] == "internal"
+
+    @pytest.mark.parametrize("name", ["connect", "disconnect", "*", "connect_error", "__disconnect_final"])
+    async def test_a_forged_name_ends_the_connection(self, tiny: Wire, name: str) -> None:
+        seen = self.serve(tiny)
+        async with raw_client(tiny.url) as client:
+            await client.send("40/plain,")
+            await client.receive()
+            await client.send("42/plain,1" + orjson.dumps([name, "x"]).decode())
+            await client.frames_to_end()
+        await tiny.wait_no_links()
+        assert [what for what, _ in seen] == ["connect", "disconnect"]
+
+    async def test_handlers_are_given_the_environ_of_the_handshake(self, tiny: Wire) -> None:
+        environs: list[Any] = []
+        tiny.server.on("connect", lambda sid, environ, auth: environs.append(dict(environ)), namespace="/plain")
+        async with raw_client(tiny.url, headers={"X-Token": "t", "Content-Type": "text/x"}) as client:
+            await client.send("40/plain,")
+            await client.receive()
+        (environ,) = environs
+        assert environ["QUERY_STRING"] == "EIO=4&transport=websocket"
+        assert (environ["REMOTE_ADDR"], environ["HTTP_X_TOKEN"]) == ("127.0.0.1", "t")
+        assert environ["CONTENT_TYPE"] == "text/x"
+        await tiny.wait_no_links()
+
+
+class TestTimes:
+    """Whatever hangs, the peer gets its answer."""
+
+    @pytest.fixture
+    async def hasty(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wire]:
+        monkeypatch.setattr(server_module, "_SWEEP_S", 0.01)
+        async with wire(bounds=Bounds(event_s=0.05, refusals=3, close_s=0.5)) as hasty:
+            yield hasty
+
+    async def test_an_event_that_takes_too_long_is_answered(self, hasty: Wire) -> None:
+        async def hangs(sid: str) -> None:
+            await asyncio.Event().wait()
+
+        hasty.server.on("hang", hangs, namespace="/plain")
+        async with raw_client(hasty.url) as client:
+            await client.send("40/plain,")
+            await client.receive()
+            await client.send('42/plain,1["hang"]')
+            frame = await client.receive()
+        assert frame is not None
+        assert orjson.loads(frame.removeprefix("43/plain,1"))[0]["error"]["code"] == "unavailable"
+
+    async def test_so_is_a_connect(self, hasty: Wire) -> None:
+        async with raw_client(hasty.url) as client:
+            await client.send('40/chat,{"hold":true}')
+            frame = await client.receive()
+            assert frame is not None
+            document = orjson.loads(frame.removeprefix("44/chat,"))
+            assert (document["message"], document["data"]["retryable"]) == ("unavailable", True)
+        assert hasty.handler.of("disconnected") == []
+
+    async def test_who_is_refused_again_and_again_is_hung_up_on(self, hasty: Wire) -> None:
+        async with raw_client(hasty.url) as client:
+            for _ in range(3):
+                await client.send("40/nowhere,")
+            assert len(await client.frames_to_end()) == 3
+        await hasty.wait_no_links()
+
+
+class TestManyEnds:
+    async def test_handlers_are_told_of_them_in_slices_and_in_order(self) -> None:
+        server, handler = Server(), TinyHandler()
+        told: list[str] = []
+        turns = [0]
+
+        async def disconnected(connection: Any, *, clean: bool) -> None:
+            told.append(connection.id)
+
+        handler.disconnected = disconnected  # type: ignore[method-assign]
+        connections = []
+        for number in range(200):
+            session, _, _ = make_session()
+            connection = NamespaceConnection(server, session, "/chat", str(number), handler)
+            connection.is_open = connection.entered = True
+            session.link.connections["/chat"] = connection
+            connections.append(connection)
+        for connection in connections:
+            connection.disconnect()
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(told) < 200:
+                await asyncio.sleep(0)
+                turns.append(len(told))
+        assert told == [str(number) for number in range(200)]
+        assert max(b - a for a, b in itertools.pairwise(turns)) <= 64
+        await server.close()
+
+
+class TestMetrics:
+    async def test_the_end_of_each_connection_is_told_with_its_code(self) -> None:
+        codes: list[str] = []
+        async with wire(on_closed=codes.append) as tiny:
+            async with raw_client(tiny.url) as client:
+                await client.open()
+                await client.send("x")
+                await client.frames_to_end()
+            async with raw_client(tiny.url) as client:
+                await client.send("1")
+                await client.frames_to_end()
+            async with raw_client(tiny.url) as client:
+                client.vanish()
+            await tiny.wait_no_links()
+        assert codes == ["protocol_violation", "client_closed", "transport_lost"]
