@@ -168,7 +168,8 @@ class Settings:
         unit="connections",
         what="How many connections one address may have; one more is answered 429. Loopback is not counted.",
         zero="0: any number.",
-        why="An office behind one address fits in; one machine cannot take all descriptors.",
+        why="An office behind one address fits in, and one machine does not fill the service. Not kept while `limits` "
+        "is off. It counts sessions: a proxy in front bounds bare TCP connections.",
     )
     outbox_bytes: int = setting(
         Whole(low=524_288, high=2**30),

@@ -82,7 +82,6 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         namespaces: Any = None,
         always_connect: bool = False,
         on_closed: Callable[[str], None] | None = None,
-        on_opened: Callable[[], None] | None = None,
     ) -> None:
         self.bounds = bounds if bounds is not None else Bounds()
         self.batch = Batch()
@@ -348,6 +347,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             self._refuse(session, name, HubbubError("draining"))
         else:
             self._initialize_manager()
+            session.connected()  # Its handler has a deadline of its own; a refusal sets this one anew.
             connection = NamespaceConnection(self, session, name, "", handler)
             session.link.connections[name] = connection
             self.spawn(self._connect(connection, packet.data))
