@@ -185,6 +185,9 @@ async def check_repeats(service: RunningService, ledger: Ledger) -> None:
 class TestKill:
     """The service's process is killed in the middle of everything."""
 
+    # The library's client drops the connection of a handshake in whose middle the service was killed, without closing
+    # it; that says nothing of the service, and a full run meets it.
+    @pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
     async def test_what_was_acknowledged_is_there_once_after_every_kill(
         self, tmp_path: Path, pytestconfig: pytest.Config
     ) -> None:
