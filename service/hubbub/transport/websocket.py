@@ -127,7 +127,7 @@ class WebSocketShell(asyncio.Protocol):
         self._rest = b""
         if closing.code in ("client_closed", "transport_lost"):
             self._transport.close()
-        elif session is not None and session.blocked:
+        elif self._later or (session is not None and session.blocked):
             # Reading was paused; the peer's own close has to be seen.
             self._transport.resume_reading()
 
