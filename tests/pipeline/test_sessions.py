@@ -217,7 +217,7 @@ class TestTheEnd:
         days.clock.forward(1)
         async with asyncio.timeout(20):
             while list(session.link.connections):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
         days.sessions.close(session.link)
 
     async def test_telling_can_be_turned_off(self) -> None:
