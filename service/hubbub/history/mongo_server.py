@@ -1,0 +1,161 @@
+"""The connection to MongoDB: one client, the collections with their concerns, the indexes and the schema's version.
+
+Every write asks for `w: majority, j: true`; every read goes to the primary with read concern majority, because what is
+read decides what is claimed next, what is a duplicate and what a client has missed. What the URI says about these is
+overruled; all else of it holds (hosts, TLS, authentication, pool).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+from pymongo.monitoring import CommandListener
+from pymongo.read_concern import ReadConcern
+
+from hubbub.errors import StoreError
+from hubbub.history.mongo_errors import as_store_error
+
+__all__ = ["DEFAULT_DATABASE", "Documents", "MongoServer", "place"]
+
+Documents = AsyncCollection[dict[str, Any]]
+
+DEFAULT_DATABASE: Final = "hubbub"
+
+SCHEMA_VERSION: Final = 1
+"""Raised with each change of the documents that an older version would not understand; `MIGRATIONS` has the way."""
+
+CALL_TIMEOUT_MS: Final = 10_000
+"""After this a call fails as `unavailable`. Longer than an election with a healthy majority (the server's default is to
+begin one after 10 s without a heartbeat), shorter than the deadline of an event.
+"""
+
+SELECTION_TIMEOUT_MS: Final = 5_000
+CONNECT_TIMEOUT_MS: Final = 3_000
+
+WIRE_VERSION_LEAST: Final = 17
+"""MongoDB 6.0. Older ones are past their end, and nothing was tried on them."""
+
+INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
+    "rooms": (IndexModel([("uid", ASCENDING)], name="uid"), IndexModel([("kind", ASCENDING), ("_id", ASCENDING)])),
+    "messages": (
+        IndexModel([("room", ASCENDING), ("seq", ASCENDING)], unique=True),
+        IndexModel([("room", ASCENDING), ("revs", ASCENDING)], unique=True),
+        IndexModel([("room", ASCENDING), ("sender", ASCENDING), ("key", ASCENDING)], unique=True),
+        IndexModel([("room", ASCENDING), ("rev", ASCENDING)]),
+    ),
+    "standings": (
+        IndexModel([("room", ASCENDING), ("user", ASCENDING)], unique=True),
+        IndexModel([("user", ASCENDING), ("room", ASCENDING)]),
+        IndexModel([("room", ASCENDING), ("role", ASCENDING), ("joined_at", ASCENDING), ("user", ASCENDING)]),
+        IndexModel([("room", ASCENDING), ("joined_at", ASCENDING), ("user", ASCENDING)]),
+    ),
+}
+"""Of each collection. Unique ones begin with the shard key, the room's uid, so that they hold on a sharded cluster.
+
+`room, seq` is a room in its order; `room, revs` lets no revision be claimed twice, and finds what a revision changed;
+`room, sender, key` lets no message be sent twice; `room, rev` finds what changed after a revision, and the head.
+"""
+
+
+def place(uri: str) -> str:
+    """The server as a log may show it: without user and password."""
+    return urlsplit(uri).netloc.rpartition("@")[2] or uri.partition("://")[0]
+
+
+class MongoServer:
+    """The client and its collections. Made on the event loop; `connect` may be called again after it failed."""
+
+    def __init__(self, uri: str, *, listeners: Sequence[CommandListener] = ()) -> None:
+        self._where = place(uri)
+        try:
+            self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+                uri,
+                appname="hubbub",
+                timeoutMS=CALL_TIMEOUT_MS,
+                serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
+                connectTimeoutMS=CONNECT_TIMEOUT_MS,
+                event_listeners=list(listeners),
+            )
+        except (PyMongoError, ValueError) as error:
+            raise StoreError(
+                f"The store at {self._where} cannot be used: its address is not one of MongoDB."
+            ) from error
+        self.database: AsyncDatabase[dict[str, Any]] = self.client.get_default_database(
+            DEFAULT_DATABASE,
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=WriteConcern(w="majority", j=True),
+            read_concern=ReadConcern("majority"),
+        )
+        self.rooms: Documents = self.database["rooms"]
+        self.messages: Documents = self.database["messages"]
+        self.standings: Documents = self.database["standings"]
+        self.people: Documents = self.database["people"]
+        self.graveyard: Documents = self.database["graveyard"]
+        self.meta: Documents = self.database["meta"]
+
+    async def connect(self) -> None:
+        """See that the server is one that keeps the promises, then migrate and make the indexes.
+
+        Raises `StoreError` where only the operator can help, `HubbubError("unavailable")` where waiting may.
+        """
+        try:
+            await self._look()
+            await self._migrate()
+            await self._make_indexes()
+        except (PyMongoError, OSError) as error:
+            raise as_store_error(error, self._where) from error
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    async def _look(self) -> None:
+        hello = await self.client.admin.command("hello")
+        if hello.get("maxWireVersion", 0) < WIRE_VERSION_LEAST:
+            raise StoreError(f"The store at {self._where} is older than MongoDB 6.0.")
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise StoreError(
+                f"The store at {self._where} is a server by itself. What is acknowledged must survive its loss: make it"
+                " a replica set (of one member, if need be), or name a router of a sharded cluster."
+            )
+
+    async def _migrate(self) -> None:
+        found = await self.meta.find_one({"_id": "schema"})
+        version = 0 if found is None else int(found["version"])
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"The store at {self._where} was written by a newer version of Hubbub (schema {version}; this one knows"
+                f" {SCHEMA_VERSION})."
+            )
+        if version < SCHEMA_VERSION:
+            # Version 1 is the indexes alone. A step has to be one that can be taken twice, and beside another node.
+            await self.meta.update_one({"_id": "schema"}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
+        await self.meta.update_one({"_id": "pulse"}, {"$setOnInsert": {"at": 0}}, upsert=True)
+
+    async def _make_indexes(self) -> None:
+        for name, models in INDEXES.items():
+            collection = self.database[name]
+            await collection.create_indexes(list(models))
+            missing = [
+                model.document["name"]
+                for model in models
+                if not _is_there(model, (await collection.index_information()).values())
+            ]
+            if missing:
+                raise StoreError(f"The store at {self._where} did not make the indexes {', '.join(missing)} of {name}.")
+
+
+def _is_there(model: IndexModel, found: Any) -> bool:
+    """Whether an index has the model's keys, and is unique if it has to be."""
+    document = model.document
+    keys = [tuple(key) for key in document["key"].items()]
+    return any(
+        [tuple(key) for key in index["key"]] == keys
+        and bool(index.get("unique", False)) == bool(document.get("unique", False))
+        for index in found
+    )
