@@ -184,6 +184,18 @@ class TestReadingOne:
         room = await new_room(history)
         assert await history.head(room.uid) == 0
 
+    async def test_the_heads_of_many_rooms_come_at_once_and_those_that_are_gone_are_missing(
+        self, history: History
+    ) -> None:
+        empty, changed, gone, other = [await new_room(history) for _ in range(4)]
+        (first, *_) = await say(history, changed.uid, "a", "b")
+        await history.commit([editing(changed.uid, first.seq, "c")])
+        await say(history, other.uid, "not asked for")
+        await history.delete_room(gone.uid)
+        asked = [empty.uid, changed.uid, gone.uid, "nowhere", changed.uid]
+        assert await history.heads(asked) == {empty.uid: 0, changed.uid: 3}
+        assert await history.heads([]) == {}
+
     async def test_a_room_that_is_not_there_is_not_found(self, history: History) -> None:
         for read in (
             history.head("nowhere"),

@@ -18,7 +18,7 @@ from tests.support.history import walks
 
 PARAMETERS: Final = (
     "uid", "seq", "sender", "key", "split", "older", "newer", "low", "high", "since", "most", "no", "after", "upto",
-    "places",
+    "places", "uids",
 )  # fmt: skip
 
 sides = st.lists(st.integers(0, 10), max_size=8)
@@ -53,10 +53,12 @@ class TestPlans:
         yield connection
         connection.close()
 
-    @pytest.mark.parametrize("name", ["BY_SEQ", "BY_KEY", "AROUND", "BETWEEN", "CHANGES", "AT", "REVISIONS", "HEAD_OF"])
+    @pytest.mark.parametrize(
+        "name", ["BY_SEQ", "BY_KEY", "AROUND", "BETWEEN", "CHANGES", "AT", "REVISIONS", "HEAD_OF", "HEADS_OF"]
+    )
     def test_no_query_walks_over_a_table_or_sorts(self, connection: sqlite3.Connection, name: str) -> None:
         query: str = getattr(sqlite_messages, name)
-        parameters = dict.fromkeys(PARAMETERS, 1)
+        parameters = dict.fromkeys(PARAMETERS, 1) | {"places": "[1]", "uids": "[1]"}
         assert walks(connection, query, parameters) == []
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
         assert [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step] == []

@@ -338,6 +338,11 @@ class History(Protocol):
 
     async def head(self, uid: str) -> int: ...
 
+    async def heads(self, uids: Sequence[str]) -> Mapping[str, int]:
+        """The heads of these rooms by uid, in one query, however many they are. Rooms that are gone are missing, and
+        no other is: whoever asks takes a missing room for deleted.
+        """
+
     async def search(
         self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
     ) -> SearchPage:

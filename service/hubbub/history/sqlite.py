@@ -161,6 +161,9 @@ class SqliteHistory:
     async def head(self, uid: str) -> int:
         return await self._read(lambda connection: messages.read_head(connection, uid))
 
+    async def heads(self, uids: Sequence[str]) -> Mapping[str, int]:
+        return await self._read(lambda connection: messages.read_heads(connection, uids))
+
     async def search(
         self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
     ) -> SearchPage:

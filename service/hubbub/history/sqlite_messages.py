@@ -28,7 +28,16 @@ from hubbub.history.sqlite_rows import (
     message_from,
 )
 
-__all__ = ["cut", "read_by_key", "read_changes", "read_head", "read_message", "read_page", "read_revisions"]
+__all__ = [
+    "cut",
+    "read_by_key",
+    "read_changes",
+    "read_head",
+    "read_heads",
+    "read_message",
+    "read_page",
+    "read_revisions",
+]
 
 BY_SEQ: Final = f"""
     SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.place = (r.no << {SHIFT}) + :seq WHERE r.uid = :uid"""
@@ -79,6 +88,9 @@ REVISIONS: Final = f"""
 
 HEAD_OF: Final = f"SELECT {HEAD} FROM rooms r WHERE r.uid = :uid"
 
+HEADS_OF: Final = f"""
+    SELECT json_group_object(r.uid, {HEAD}) FROM json_each(:uids) j CROSS JOIN rooms r ON r.uid = j.value"""
+
 
 def read_message(connection: sqlite3.Connection, uid: str, seq: int) -> Message | None:
     row = fetch(connection, BY_SEQ, {"uid": uid, "seq": seq}) if 0 < seq <= MASK else None
@@ -93,6 +105,12 @@ def read_by_key(connection: sqlite3.Connection, uid: str, *, sender: str, key: s
 def read_head(connection: sqlite3.Connection, uid: str) -> int:
     head: int = _known(fetch_number(connection, HEAD_OF, {"uid": uid}))
     return head
+
+
+def read_heads(connection: sqlite3.Connection, uids: Sequence[str]) -> dict[str, int]:
+    """As `History.heads`."""
+    heads: dict[str, int] = fetch(connection, HEADS_OF, {"uids": json_text(uids)})
+    return heads
 
 
 def read_page(
