@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from types import FrameType
 
 import hypothesis
 import pytest
 
 from tests.support.blocking import refuse_blocking_calls
+from tests.support.mongodb import MongoProcess, SharedMongo, own_mongo, shared_mongo
 
 refuse_blocking_calls()
 
@@ -39,6 +41,27 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedMongo]:
+    """The MongoDB of this process, started for the first test that wants it."""
+    with shared_mongo(tmp_path_factory.mktemp("mongo")) as shared:
+        yield shared
+
+
+@pytest.fixture
+def mongo_uri(mongo: SharedMongo) -> Iterator[str]:
+    """The address of a fresh database of the test's own."""
+    with mongo.database() as uri:
+        yield uri
+
+
+@pytest.fixture
+def mongo_server(tmp_path: Path) -> Iterator[MongoProcess]:
+    """A MongoDB of the test's own, to be killed or frozen."""
+    with own_mongo(tmp_path / "mongo") as server:
+        yield server
 
 
 def skipped_count(config: pytest.Config) -> int:
