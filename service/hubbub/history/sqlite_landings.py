@@ -24,7 +24,7 @@ ARRIVAL: Final = f"""
          FROM standings s CROSS JOIN rooms r ON r.no = s.room WHERE s.user = :user),
         (SELECT json_array(p.name, p.guest, p.seen_at) FROM people p WHERE p.id = :user))"""
 
-# The page is cut by the sum of the sizes before the documents are looked at, as `sqlite_messages.cut` does.
+# The page is cut by the sum of the sizes before the documents are looked at, as `sizes.cut` does.
 NEWEST: Final = f"""
     SELECT json_array({VIEW},
         (SELECT json_group_array({MESSAGE}) FROM (

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import Message, MessagePage
+from hubbub.history.sizes import cut
 from hubbub.history.sqlite_readers import snapshot
 from hubbub.history.sqlite_rows import (
     CHANGED,
@@ -135,28 +136,6 @@ def read_page(
         picked = [place for place, _ in (*below[:fewer], *above[:more])]
         messages = _between(connection, uid, picked)
     return MessagePage(messages, head, more_before=len(below) > fewer, more_after=len(above) > more)
-
-
-def cut(below: Sequence[Sequence[int]], above: Sequence[Sequence[int]], max_bytes: int) -> tuple[int, int]:
-    """How many of the older and of the newer messages fit, taken in turn from where they meet outwards.
-
-    Each is a list of (place, bytes, …), nearest first. One message fits always; a side ends at the first that does not.
-    """
-    taken = [0, 0]
-    total = 0
-    ended = [not below, not above]
-    while not all(ended):
-        for side, messages in ((1, above), (0, below)):
-            if ended[side]:
-                continue
-            size = messages[taken[side]][1]
-            if any(taken) and total + size > max_bytes:
-                ended[side] = True
-                continue
-            total += size
-            taken[side] += 1
-            ended[side] = taken[side] == len(messages)
-    return taken[0], taken[1]
 
 
 def _between(connection: sqlite3.Connection, uid: str, places: Sequence[int]) -> list[Message]:
