@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+
 from hubbub.history import sqlite_messages
 from hubbub.history.sqlite_file import open_database
 from tests.support.history import walks
