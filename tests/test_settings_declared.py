@@ -59,6 +59,19 @@ class TestPaths:
         assert Settings(store="sqlite:///var/hubbub.db").store_path == Path("var/hubbub.db")
         assert Settings(store="sqlite:////srv/hubbub.db").store_path == Path("/srv/hubbub.db")
 
+    def test_the_password_of_a_store_is_masked_and_the_rest_shown(self) -> None:
+        store = Settings(store="mongodb://u:hunter2@a:1,b:2/chat?tlsCertificateKeyFilePassword=hunter2&tls=true")
+        assert store.on_mongodb
+        shown = str(store.masked()["store"])
+        assert "hunter2" not in shown
+        assert shown.startswith("mongodb://u:")
+        assert shown.endswith("&tls=true")
+        assert Settings(store="mongodb://host/chat").masked()["store"] == "mongodb://host/chat"
+        assert Settings(store="sqlite:///a:b@c").masked()["store"] == "sqlite:///a:b@c"
+
+    def test_a_local_secret_has_a_place_whatever_the_store_is(self) -> None:
+        assert Settings(store="mongodb://host/chat").local_secret_path.name == "hubbub.db-secret"
+
     def test_the_local_secret_is_beside_the_database(self) -> None:
         assert Settings(store="sqlite:////srv/hubbub.db").local_secret_path == Path("/srv/hubbub.db-secret")
 

@@ -90,6 +90,22 @@ class TestStores:
     def test_what_is_no_file_is_refused(self, value: object) -> None:
         assert not accepts(Store(), value)
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "mongodb://localhost",
+            "mongodb://a:1,b:2/chat?replicaSet=rs0&tls=true",
+            "mongodb://user:p%40ss@host/chat",
+            "mongodb+srv://cluster.example.org/",
+        ],
+    )
+    def test_or_a_mongodb_server(self, value: str) -> None:
+        assert Store().deserialize(value) == value
+
+    @pytest.mark.parametrize("value", ["mongodb://", "mongodb:///chat", "mongodb://host/a/b", "mongodb://host/a.b"])
+    def test_what_names_no_server_or_no_database_is_refused(self, value: str) -> None:
+        assert not accepts(Store(), value)
+
 
 class TestOrigins:
     @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ The three sources, the flags of `hubbub serve` and `docs/reference/settings.md` 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hubbub.settings_fields import (
+    MONGODB,
     Choice,
     Network,
     Networks,
@@ -46,6 +48,15 @@ def default_store(environ: Mapping[str, str]) -> str:
     return f"sqlite:///{state / 'hubbub' / 'hubbub.db'}"
 
 
+def _without_password(address: str) -> str:
+    """The address with its password masked, and with it whatever options may hold a secret."""
+    scheme, mark, rest = address.partition("://")
+    user, at, place = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    shown = f"{name}{colon}{_MASK}{at}{place}" if colon else rest
+    return re.sub(r"((?i:password|token|passphrase)[^=&]*=)[^&]*", rf"\g<1>{_MASK}", f"{scheme}{mark}{shown}")
+
+
 def _random_node() -> str:
     return f"n-{secrets.token_hex(3)}"
 
@@ -74,7 +85,9 @@ class Settings:
         Store(),
         lambda: default_store(os.environ),
         shown_default="sqlite:///STATE/hubbub/hubbub.db, where STATE is XDG_STATE_HOME or ~/.local/state",
-        what="Where history is kept: `sqlite:///PATH`, from the working directory, or with a fourth slash absolute.",
+        what="Where history is kept: `sqlite:///PATH`, from the working directory, or with a fourth slash absolute; or "
+        "`mongodb://USER:PASSWORD@HOSTS/DATABASE` with MongoDB's options (the database is `hubbub` if none is named). "
+        "The password is masked wherever settings are shown.",
         why="A file in the user's state directory works with nothing installed, wherever the service is started from.",
     )
     redis: str | None = setting(
@@ -318,13 +331,20 @@ class Settings:
         return self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
 
     @property
+    def on_mongodb(self) -> bool:
+        """Whether the store is MongoDB, at the address `store`."""
+        return self.store.startswith(MONGODB)
+
+    @property
     def store_path(self) -> Path:
-        """The database file of an SQLite store."""
-        return Path(self.store.removeprefix("sqlite:///")).expanduser()
+        """The database file of an SQLite store; where it would be by default, if the store is MongoDB."""
+        return Path(
+            (default_store(os.environ) if self.on_mongodb else self.store).removeprefix("sqlite:///")
+        ).expanduser()
 
     @property
     def local_secret_path(self) -> Path:
-        """The file beside the database that keeps the secret of local tokens (`pipeline/tokens.py`)."""
+        """The file that keeps the secret of local tokens (`pipeline/tokens.py`): beside the database."""
         path = self.store_path
         return path.with_name(f"{path.name}-secret")
 
@@ -335,6 +355,8 @@ class Settings:
             value = getattr(self, field.name)
             hide = declaration_of(field.metadata).secret and value is not None
             shown[field.name] = _MASK if hide else value
+        if self.on_mongodb:
+            shown["store"] = _without_password(self.store)
         return shown
 
     def warnings(self) -> tuple[str, ...]:

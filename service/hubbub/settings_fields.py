@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 
 __all__ = [
+    "MONGODB",
     "Choice",
     "Declaration",
     "Network",
@@ -31,6 +32,7 @@ __all__ = [
     "Whole",
     "check_host",
     "check_jwks_url",
+    "check_mongodb",
     "check_origin",
     "declaration_of",
     "is_loopback_name",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 _KEY: Final = "hubbub.setting"
+
+MONGODB: Final = ("mongodb://", "mongodb+srv://")
+"""How the address of a MongoDB store begins."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -178,18 +183,31 @@ class NodeName(Text):
 
 
 class Store(Text):
-    """Where history is kept: `sqlite:///PATH`."""
+    """Where history is kept: `sqlite:///PATH` or `mongodb://…/DATABASE`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if text.startswith(("mongodb://", "mongodb+srv://")):
-            raise ValidationError("asks for MongoDB, which is not in this version; use sqlite:///PATH")
+        if text.startswith(MONGODB):
+            return check_mongodb(text)
         path = text.removeprefix("sqlite:///")
         if path == text or not path or path.endswith("/"):
-            raise ValidationError("must be sqlite:///PATH (with a fourth slash for an absolute path)")
+            raise ValidationError(
+                "must be sqlite:///PATH (with a fourth slash for an absolute path) or mongodb://HOST/DATABASE"
+            )
         if path.startswith((":memory:", "file:")):
             raise ValidationError("must be the path of a file, because what is acknowledged has to outlive the process")
         return text
+
+
+def check_mongodb(text: str) -> str:
+    """What can be said of a connection string without its server; the driver says the rest at the start."""
+    _, _, rest = text.partition("://")
+    hosts, _, path = rest.partition("?")[0].partition("/")
+    if not hosts.rpartition("@")[2]:
+        raise ValidationError("must name a server: mongodb://HOST/DATABASE")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,63}", path):
+        raise ValidationError("must end with the name of a database: letters, digits, - and _, at most 63")
+    return text
 
 
 class Origins(fields.Field[tuple[str, ...]]):
