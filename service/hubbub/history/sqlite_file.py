@@ -18,7 +18,7 @@ from typing import Final
 from hubbub.errors import StoreError
 from hubbub.history.sqlite_errors import sentence
 
-__all__ = ["FileLock", "connect", "create_private", "migrate", "open_database"]
+__all__ = ["FileLock", "check_to_read", "connect", "create_private", "migrate", "open_database"]
 
 APPLICATION_ID: Final = 0x48756262
 """`Hubb` in ASCII: what makes a database file ours (https://sqlite.org/pragma.html#pragma_application_id)."""
@@ -130,6 +130,25 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"The file {path} is a database of another program.")
 
 
+def check_to_read(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema's number of a file that is only read, and may be of an older version. Raises `StoreError`."""
+    with _explained(path):
+        _check_ours(connection, path)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            raise StoreError(f"The database {path} is empty.")
+        _check_known(version, max(_steps(MIGRATIONS)), path)
+        _check_readable(connection)
+        return int(version)
+
+
+def _check_known(version: int, newest: int, path: Path) -> None:
+    if version > newest:
+        raise StoreError(
+            f"The database {path} was written by a newer Hubbub (its schema is {version}, this one knows {newest})."
+        )
+
+
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -145,10 +164,7 @@ def migrate(connection: sqlite3.Connection, path: Path, *, migrations: Path = MI
     steps = _steps(migrations)
     newest = max(steps)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > newest:
-        raise StoreError(
-            f"The database {path} was written by a newer Hubbub (its schema is {version}, this one knows {newest})."
-        )
+    _check_known(version, newest, path)
     for number in range(version + 1, newest + 1):
         script = steps[number].read_text(encoding="utf-8")
         try:

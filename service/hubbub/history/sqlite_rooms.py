@@ -12,7 +12,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.base import MEMBER_ROLES, Person, Room, Standing
 from hubbub.history.sqlite_rows import MASK, ROOM, SHIFT, fetch, json_text, room_from
 
-__all__ = ["bury_slice", "create_room", "delete_room", "known_room", "remember_people", "update_room"]
+__all__ = ["bury_slice", "create_room", "delete_room", "folded", "known_room", "remember_people", "update_room"]
 
 SLICE_ROWS: Final = 500
 """How many messages of a deleted room go in one transaction: a few milliseconds of the writer's time."""
@@ -47,7 +47,7 @@ def create_room(connection: sqlite3.Connection, room: Room, members: Sequence[tu
         "slow_mode_s": room.slow_mode_s,
         "created_at": room.created_at,
         "members": count,
-        "folded": _folded(room.id, room.title),
+        "folded": folded(room.id, room.title),
     }
     try:
         no = connection.execute(CREATE, row).lastrowid
@@ -94,7 +94,7 @@ def update_room(connection: sqlite3.Connection, uid: str, *, values: Mapping[str
                 "topic": updated.topic,
                 "capacity": updated.capacity,
                 "slow_mode_s": updated.slow_mode_s,
-                "folded": _folded(room.id, updated.title),
+                "folded": folded(room.id, updated.title),
             },
         )
     return updated
@@ -132,5 +132,6 @@ def bury_slice(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def _folded(id: str, title: str) -> str:
+def folded(id: str, title: str) -> str:
+    """What a search for rooms looks in: SQLite by itself folds ASCII only."""
     return f"{id}\n{title}".casefold()
