@@ -43,7 +43,7 @@ ROWS_MOST: Final = 512
 """How many rows one statement takes: as many as a batch of the writer has, so that there is one."""
 
 HEADS: Final = f"""
-    SELECT json_group_array(json_array(r.uid, r.no, {HEAD}))
+    SELECT json_group_array(json_array(r.uid, r.no, {HEAD}, r.floor))
     FROM json_each(:uids) j CROSS JOIN rooms r ON r.uid = j.value"""
 
 BY_PLACE: Final = f"""
@@ -85,11 +85,12 @@ def write_batch(connection: sqlite3.Connection, batch: Sequence[Insert | Change]
 
 
 class _Room:
-    __slots__ = ("head", "no")
+    __slots__ = ("floor", "head", "no")
 
-    def __init__(self, no: int, head: int) -> None:
+    def __init__(self, no: int, head: int, floor: int) -> None:
         self.no = no
         self.head = head
+        self.floor = floor
 
 
 class _Batch:
@@ -108,8 +109,8 @@ class _Batch:
     def read(self, batch: Sequence[Insert | Change]) -> None:
         """Everything that the batch may touch, before any of it is touched."""
         uids = {_uid(op) for op in batch}
-        for uid, no, head in fetch(self._connection, HEADS, {"uids": json_text([*uids])}):
-            self._rooms[uid] = _Room(no, head)
+        for uid, no, head, floor in fetch(self._connection, HEADS, {"uids": json_text([*uids])}):
+            self._rooms[uid] = _Room(no, head, floor)
         self._read_keys([op.message for op in batch if isinstance(op, Insert)])
         self._read_places([op for op in batch if isinstance(op, Change)])
 
@@ -174,7 +175,7 @@ class _Batch:
 
     def _change(self, room: _Room, change: Change) -> Written:
         place = place_of(room.no, change.seq)
-        now = self._messages.get(place) if 0 < change.seq <= MASK else None
+        now = self._messages.get(place) if room.floor < change.seq <= MASK else None
         if now is None:
             raise HubbubError("not_found", "There is no such message.")
         then = change.edit(now)

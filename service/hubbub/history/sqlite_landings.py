@@ -30,11 +30,12 @@ NEWEST: Final = f"""
         (SELECT json_group_array({MESSAGE}) FROM (
             SELECT place, row_number() OVER nearest AS n, sum(bytes) OVER nearest AS total FROM (
                 SELECT place, bytes FROM messages
-                WHERE place BETWEEN r.no << {SHIFT} AND (r.no << {SHIFT}) + {MASK} ORDER BY place DESC LIMIT :limit)
+                WHERE place > (r.no << {SHIFT}) + r.floor AND place <= (r.no << {SHIFT}) + {MASK}
+                ORDER BY place DESC LIMIT :limit)
             WINDOW nearest AS (ORDER BY place DESC ROWS UNBOUNDED PRECEDING)) cut
          CROSS JOIN messages m ON m.place = cut.place WHERE n = 1 OR total <= :max_bytes),
         (SELECT place & {MASK} FROM messages
-         WHERE place BETWEEN r.no << {SHIFT} AND (r.no << {SHIFT}) + {MASK} ORDER BY place LIMIT 1),
+         WHERE place > (r.no << {SHIFT}) + r.floor AND place <= (r.no << {SHIFT}) + {MASK} ORDER BY place LIMIT 1),
         CASE WHEN r.members <= :members_most THEN (
             SELECT {LISTED} FROM standings s LEFT JOIN people p ON p.id = s.user
             WHERE s.room = r.no AND s.role IN ('owner', 'moderator', 'member')) END)

@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 BY_SEQ: Final = f"""
-    SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.place = (r.no << {SHIFT}) + :seq WHERE r.uid = :uid"""
+    SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.place = (r.no << {SHIFT}) + :seq
+    WHERE r.uid = :uid AND :seq > r.floor"""
 
 BY_KEY: Final = f"""
     SELECT {MESSAGE} FROM rooms r CROSS JOIN messages m ON m.room = r.no AND m.sender = :sender AND m.key = :key
@@ -51,25 +52,29 @@ AROUND: Final = f"""
     SELECT json_array(r.no, {HEAD},
         (SELECT json_group_array(json_array(place, bytes)) FROM (
             SELECT place, bytes FROM messages
-            WHERE place >= r.no << {SHIFT} AND place < (r.no << {SHIFT}) + :split
+            WHERE place > (r.no << {SHIFT}) + r.floor AND place < (r.no << {SHIFT}) + :split
             ORDER BY place DESC LIMIT :older)),
         (SELECT json_group_array(json_array(place, bytes)) FROM (
             SELECT place, bytes FROM messages
-            WHERE place >= (r.no << {SHIFT}) + :split AND place <= (r.no << {SHIFT}) + {MASK}
+            WHERE place >= (r.no << {SHIFT}) + max(:split, r.floor + 1) AND place <= (r.no << {SHIFT}) + {MASK}
             ORDER BY place LIMIT :newer)))
     FROM rooms r WHERE r.uid = :uid"""
 
 BETWEEN: Final = f"SELECT json_group_array({MESSAGE}) FROM messages m WHERE m.place BETWEEN :low AND :high"
 
+NEWS: Final = f"(m.place & {MASK} > r.floor OR m.place & {MASK} <= :since)"
+"""A message that was emptied is news only for those who may have it as it was before."""
+
 CHANGES: Final = f"""
     SELECT json_array(r.no, {HEAD},
         (SELECT json_group_array(json_array(seq, bytes, place)) FROM (
             SELECT m.place & {MASK} AS seq, m.bytes, m.place FROM messages m
-            WHERE m.place > (r.no << {SHIFT}) + :since AND m.place <= (r.no << {SHIFT}) + {MASK} AND {UNCHANGED}
+            WHERE m.place > (r.no << {SHIFT}) + max(:since, r.floor) AND m.place <= (r.no << {SHIFT}) + {MASK}
+              AND {UNCHANGED}
             ORDER BY m.place LIMIT :most)),
         (SELECT json_group_array(json_array(rev, bytes, place)) FROM (
             SELECT m.rev, m.bytes, m.place FROM messages m INDEXED BY messages_by_rev
-            WHERE m.room = r.no AND m.rev > :since AND {CHANGED} ORDER BY m.rev LIMIT :most)))
+            WHERE m.room = r.no AND m.rev > :since AND {CHANGED} AND {NEWS} ORDER BY m.rev LIMIT :most)))
     FROM rooms r WHERE r.uid = :uid"""
 """Messages as they were sent, whose revision is their seq, and messages that were changed: each side in its order."""
 

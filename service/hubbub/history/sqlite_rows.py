@@ -55,7 +55,7 @@ CHANGED: Final = f"m.rev <> m.place & {MASK}"
 ROOM: Final = f"r.uid, r.id, r.kind, r.title, r.topic, r.capacity, r.slow_mode_s, r.created_at, {HEAD}, r.members"
 UNREAD: Final = f"""CASE WHEN s.role IN {MEMBER} THEN (SELECT count(*) FROM (
     SELECT 1 FROM messages u
-    WHERE u.place > (r.no << {SHIFT}) + s.read_seq AND u.place <= (r.no << {SHIFT}) + {MASK}
+    WHERE u.place > (r.no << {SHIFT}) + max(s.read_seq, r.floor) AND u.place <= (r.no << {SHIFT}) + {MASK}
       AND u.deleted = 0 AND u.sender <> s.user LIMIT {UNREAD_MOST})) ELSE 0 END"""
 VIEW: Final = f"json_array(json_array({ROOM}), json_array({STANDING}), {UNREAD})"
 

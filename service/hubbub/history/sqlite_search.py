@@ -20,7 +20,7 @@ from hubbub.history.cursors import decode_cursor, encode_cursor
 from hubbub.history.sqlite_errors import RETRY_AFTER_S, as_hubbub_error, is_damage
 from hubbub.history.sqlite_file import connect
 from hubbub.history.sqlite_indexer import Indexer
-from hubbub.history.sqlite_rows import MESSAGE, fetch, json_text, message_from
+from hubbub.history.sqlite_rows import MASK, MESSAGE, fetch, json_text, message_from
 
 __all__ = ["Searcher", "match_expression"]
 
@@ -43,7 +43,8 @@ HITS: Final = """
 FRESH: Final = f"""
     SELECT json_group_array(json_array(r.uid, r.id, {MESSAGE}))
     FROM json_each(:places) j CROSS JOIN messages m ON m.place = j.value CROSS JOIN rooms r ON r.no = m.room
-    WHERE m.deleted = 0 AND (:public AND r.kind = 'public' OR r.no IN (SELECT value FROM json_each(:numbers)))"""
+    WHERE m.deleted = 0 AND m.place & {MASK} > r.floor
+      AND (:public AND r.kind = 'public' OR r.no IN (SELECT value FROM json_each(:numbers)))"""
 
 
 def match_expression(numbers: Sequence[int], *, public: bool, phrases: Sequence[str]) -> str:
