@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -12,7 +13,7 @@ import pytest
 from hubbub.errors import HubbubError
 from hubbub.history.base import Change, History, Insert, Outcome, Written
 from hubbub.history.sqlite import SqliteHistory
-from hubbub.history.writer import Writer
+from hubbub.history.writer import GATHER_S, Writer
 from tests.support.history import Op, draft, editing, new_room, open_sqlite
 
 
@@ -73,6 +74,7 @@ def make_writer(
     max_queued: int = 1000,
     max_queued_bytes: int = 10**7,
     max_batch: int = 100,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Writer:
     told = told or Told()
     return Writer(
@@ -82,6 +84,7 @@ def make_writer(
         max_batch=max_batch,
         on_written=told.on_written,
         on_batch=told.on_batch,
+        clock=clock,
     )
 
 
@@ -106,6 +109,38 @@ class TestGrouping:
         history.gate.set()
         assert [written.claimed for written in await asyncio.gather(first, *later)] == list(range(1, 9))
         assert [len(batch) for batch in history.batches] == [1, 7]
+
+    async def test_a_batch_leaves_when_a_turn_of_the_loop_brings_nothing_more(
+        self, history: HeldHistory, uid: str
+    ) -> None:
+        writer = make_writer(history, clock=lambda: 0.0)
+        futures: list[asyncio.Future[Written]] = []
+        for n in range(10):  # As senders whose acks came together, and who are read one after the other.
+            futures.append(writer.submit(draft(uid, str(n))))
+            await asyncio.sleep(0)
+        await asyncio.gather(*futures)
+        assert [len(batch) for batch in history.batches] == [10]
+
+    async def test_a_batch_does_not_wait_longer_than_a_sync_takes(self, history: HeldHistory, uid: str) -> None:
+        now = 0.0
+        writer = make_writer(history, clock=lambda: now)
+        history.gate.clear()
+        futures: list[asyncio.Future[Written]] = []
+        while not history.batches:
+            futures.append(writer.submit(draft(uid, str(len(futures)))))
+            await asyncio.sleep(0)
+            now += GATHER_S / 5
+        history.gate.set()
+        await asyncio.gather(*futures)
+        assert 2 <= len(history.batches[0]) <= 6
+
+    async def test_a_write_that_is_alone_leaves_at_once(self, history: HeldHistory, uid: str) -> None:
+        writer = make_writer(history, clock=lambda: 0.0)
+        future = writer.submit(draft(uid, "alone"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [len(batch) for batch in history.batches] == [1]
+        await future
 
     async def test_a_batch_has_a_largest_size(self, history: HeldHistory, uid: str) -> None:
         writer = make_writer(history, max_batch=20)
