@@ -1,0 +1,401 @@
+"""One client of chaos: it sends, edits, deletes, reacts and repeats, and has its connection cut, until the run is over.
+
+It does one thing at a time and repeats it until the outcome is known, on as many connections as that takes. After each
+connect and after each `gap` it resumes its rooms and compares each with a fresh fetch (`chaos_replica`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from tests.support.chaos_ledger import Ledger
+from tests.support.chaos_links import LeanLink, Link, LostError, StockLink
+from tests.support.chaos_replica import Comparison, Document, Replica, Violation, check_page
+
+__all__ = ["ChaosClient", "Surroundings"]
+
+ACK_TIMEOUT_S: Final = 45.0
+"""The service answers within 30 seconds whatever hangs, or ends the connection; and it may be frozen meanwhile."""
+
+DELIVERY_TIMEOUT_S: Final = 30.0
+"""For events up to a head that was read: the service looks for what it missed 5 seconds after the store is back."""
+
+PATIENCE_S: Final = 0.25
+"""What a client waits at most before it repeats something, though it is asked for a second: runs would take longer."""
+
+EMOJI: Final = ("👍", "🎉", "🙈")
+LONG_BODY: Final = 6000
+_RETRYABLE: Final = frozenset({"unavailable", "draining"})
+
+
+class Surroundings(Protocol):
+    """What a client needs of the run."""
+
+    ledger: Ledger
+    compared: list[Comparison]
+    gaps: int
+    resumes: int
+
+    async def url(self) -> str:
+        """Where the service is; waits while there is none."""
+
+    def token(self, user: str) -> str: ...
+
+    def note(self, text: str) -> None:
+        """A line for the trace."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether clients shall begin nothing new."""
+
+    async def heads(self) -> Mapping[str, int]:
+        """Each room's head when all clients have ended what they did; waits for that."""
+
+
+class ChaosClient:
+    """`number` decides its rooms and, with the seed, what it does. `is_stock`: over python-socketio's own client."""
+
+    def __init__(self, number: int, seed: int, rooms: list[str], run: Surroundings, *, is_stock: bool) -> None:
+        self.user = f"user-{number}"
+        self.is_stock = is_stock
+        self.link: Link | None = None
+        self._run = run
+        self._chance = random.Random(f"{seed} {number}")
+        self._replicas = {room: Replica(self.user, room) for room in rooms}
+        self._own: dict[str, list[str]] = {room: [] for room in rooms}
+        self._keys: list[tuple[str, str]] = []
+        self._count = 0
+        self._failure: BaseException | None = None
+        self._news: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    @property
+    def events(self) -> int:
+        return sum(replica.events for replica in self._replicas.values())
+
+    async def run(self) -> None:
+        """Until the run is over and the last comparison is made. Raises `Violation`."""
+        try:
+            while not self._run.is_over:
+                await self._do_something()
+            heads = await self._run.heads()
+            await self._finish(heads)
+        finally:
+            if self.link is not None:
+                await self.link.close()
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    async def _do_something(self) -> None:
+        room = self._chance.choice(list(self._replicas))
+        own, drawn = self._own[room], self._chance.random()
+        if drawn < 0.40:
+            await self._send(room)
+        elif drawn < 0.48:
+            await self._burst(room)
+        elif drawn < 0.53 and self._keys:
+            await self._repeat()
+        elif drawn < 0.70 and own:
+            await self._edit(room, self._chance.choice(own))
+        elif drawn < 0.75 and own:
+            await self._delete(room, own.pop(self._chance.randrange(len(own))))
+        elif drawn < 0.97:
+            await self._react(room)
+        elif drawn < 0.99:
+            await self._rejoin(room)
+        elif self.link is not None:
+            self._run.note(f"{self.user} cuts its connection")
+            self.link.cut()
+
+    def _message(self, room: str) -> dict[str, Any]:
+        self._count += 1
+        key = f"k{self._count}-{self._chance.getrandbits(48):x}"
+        body = f"{self.user} says {self._count}"
+        if self._chance.random() < 0.04:
+            body = body.ljust(LONG_BODY, "x")
+        self._run.ledger.sending(room, self.user, key, body)
+        return {"room": room, "key": key, "body": body}
+
+    async def _send(self, room: str) -> None:
+        await self._send_until_known(self._message(room), tries=0)
+
+    async def _send_until_known(self, request: dict[str, Any], *, tries: int) -> None:
+        ack, tried = await self._outcome("message:send", request)
+        self._sent(request, self._ok(request, ack), first_try=tries + tried == 1)
+
+    def _sent(self, request: Mapping[str, Any], data: dict[str, Any], *, first_try: bool) -> None:
+        room, key, document = request["room"], request["key"], data["message"]
+        self._run.ledger.sent(room, self.user, key, document, duplicate=data["duplicate"], first_try=first_try)
+        if (room, key) not in self._keys:
+            self._keys.append((room, key))
+            self._own[room].append(document["id"])
+
+    async def _burst(self, room: str) -> None:
+        """Several sends without waiting in between: acks come in their order, and so do their places in the room."""
+        link = await self._ready()
+        requests = [self._message(room) for _ in range(self._chance.randint(2, 8))]
+        acks: list[tuple[int, Any]] = []
+        for number, request in enumerate(requests):
+            link.send("message:send", request, lambda ack, number=number: self._take(acks, number, ack))
+        await self._wait(lambda: len(acks) == len(requests) or link.lost.done(), ACK_TIMEOUT_S, "acks of a burst")
+        if [number for number, _ in acks] != list(range(len(acks))):
+            raise Violation(f"{self.user}: acks of a burst came in the order {[number for number, _ in acks]}")
+        last = 0
+        for number, ack in acks:
+            if ack["ok"]:
+                data = ack["data"]
+                if data["message"]["seq"] <= last:
+                    raise Violation(f"{self.user}: a burst in {room} has got the places {last} and {data['message']}")
+                last = data["message"]["seq"]
+                self._sent(requests[number], data, first_try=True)
+        known = {number for number, ack in acks if ack["ok"]}
+        for number, request in enumerate(requests):
+            if number not in known:
+                await self._send_until_known(request, tries=1)
+
+    def _take(self, acks: list[tuple[int, Any]], number: int, ack: Any) -> None:
+        acks.append((number, ack))
+        self._nudge()
+
+    async def _repeat(self) -> None:
+        """A key that has had its ack, with another body: the first message is the answer."""
+        room, key = self._chance.choice(self._keys)
+        request = {"room": room, "key": key, "body": "something else"}
+        await self._send_until_known(request, tries=1)
+
+    async def _edit(self, room: str, message_id: str) -> None:
+        self._count += 1
+        request = {"room": room, "id": message_id, "body": f"{self.user} edits {self._count}"}
+        ack, _ = await self._outcome("message:edit", request)
+        self._run.ledger.edited(self._ok(request, ack)["message"], request["body"])
+
+    async def _delete(self, room: str, message_id: str) -> None:
+        request = {"room": room, "id": message_id}
+        ack, _ = await self._outcome("message:delete", request)
+        self._run.ledger.deleted(self._ok(request, ack)["message"])
+
+    async def _react(self, room: str) -> None:
+        documents = self._replicas[room].documents
+        if not documents:
+            return
+        # Of the newest, mostly: that is where many meet, and whom deletions hit in between.
+        newest = list(documents)[-30:]
+        target, emoji = self._chance.choice(newest), self._chance.choice(EMOJI)
+        on = self._chance.random() < 0.7
+        request = {"room": room, "id": target, "emoji": emoji, "on": on}
+        ack, _ = await self._outcome("message:react", request)
+        if not ack["ok"] and ack["error"]["code"] == "conflict":
+            self._run.ledger.gone(target)
+            return
+        self._run.ledger.reacted(self._ok(request, ack)["message"], self.user, emoji, on=on)
+
+    async def _rejoin(self, room: str) -> None:
+        """As a client does that is not sure: join again in the middle of everything."""
+        try:
+            await self._resume(await self._ready(), self._replicas[room])
+        except LostError:
+            return
+
+    async def _finish(self, heads: Mapping[str, int]) -> None:
+        """Everything is quiet: each room must come to its head by itself, and be the same as a fresh fetch."""
+        while True:
+            try:
+                link = await self._ready()
+                for replica in self._replicas.values():
+                    head = heads[replica.room]
+                    await self._delivered(link, replica, head)
+                    if replica.synced != head:
+                        raise Violation(f"{self.user} in {replica.room} is at {replica.synced}, beyond the head {head}")
+                    await self._compare(link, replica)
+                return
+            except LostError:
+                continue
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def _ok(self, request: Mapping[str, Any], ack: Any) -> dict[str, Any]:
+        if not ack["ok"]:
+            raise Violation(f"{self.user}: {request} was refused: {ack}")
+        data: dict[str, Any] = ack["data"]
+        return data
+
+    async def _outcome(self, event: str, request: dict[str, Any]) -> tuple[Any, int]:
+        """The ack that says what became of a request, repeated until there is one, and how often it was made."""
+        tried = 0
+        while True:
+            try:
+                link = await self._ready()
+                tried += 1
+                ack = await self._call(link, event, request)
+            except LostError:
+                continue
+            if ack["ok"] or ack["error"]["code"] not in _RETRYABLE:
+                return ack, tried
+            await self._pause(ack["error"])
+
+    async def _pause(self, error: Mapping[str, Any]) -> None:
+        if not error["retryable"] or not error.get("retry_after", 0) > 0:
+            raise Violation(f"{self.user}: a refusal does not say when to ask again: {error}")
+        self._run.ledger.refusals += 1
+        await asyncio.sleep(PATIENCE_S * self._chance.uniform(0.2, 1.0))
+
+    async def _call(
+        self, link: Link, event: str, request: dict[str, Any], then: Callable[[Any], None] | None = None
+    ) -> Any:
+        """The ack of one request on this connection. `then` is called with it at once, before any later packet.
+
+        Raises `LostError`, and `Violation` if the connection lives and no ack comes.
+        """
+        got: list[Any] = []
+
+        def take(ack: Any) -> None:
+            got.append(ack)
+            if ack["ok"] and then is not None:
+                self._guard(then, ack["data"])
+            self._nudge()
+
+        link.send(event, request, take)
+        await self._wait(lambda: bool(got) or link.lost.done(), ACK_TIMEOUT_S, f"ack of {event}")
+        if not got:
+            raise LostError("before the ack")
+        return got[0]
+
+    async def _asked(
+        self, link: Link, event: str, request: dict[str, Any], then: Callable[[Any], None] | None = None
+    ) -> dict[str, Any]:
+        """As `_call`, repeated on the same connection while the service asks for that; returns `data`."""
+        while True:
+            ack = await self._call(link, event, request, then)
+            if ack["ok"]:
+                data: dict[str, Any] = ack["data"]
+                return data
+            if ack["error"]["code"] not in _RETRYABLE:
+                raise Violation(f"{self.user}: {event} {request} was refused: {ack}")
+            await self._pause(ack["error"])
+
+    # -- the connection and its rooms --------------------------------------------------------------------------------
+
+    async def _ready(self) -> Link:
+        """A connection on which every room is joined and nothing is missing, the one there is or a new one."""
+        while True:
+            try:
+                link = self.link
+                if link is None or link.lost.done():
+                    link = await self._connect()
+                for replica in self._replicas.values():
+                    while replica.expected is None or replica.is_paging:
+                        await self._resume(link, replica)
+                return link
+            except LostError:
+                continue
+
+    async def _connect(self) -> Link:
+        if self.link is not None:
+            await self.link.close()
+        for replica in self._replicas.values():
+            replica.lost()
+        url = await self._run.url()
+        link: Link = StockLink(self._event) if self.is_stock else LeanLink(self._event)
+        try:
+            await link.open(url, self._run.token(self.user))
+        except LostError:
+            await link.close()
+            await asyncio.sleep(PATIENCE_S * self._chance.uniform(0.2, 1.0))
+            raise
+        self.link = link
+        link.lost.add_done_callback(lambda _: self._nudge())
+        return link
+
+    async def _resume(self, link: Link, replica: Replica) -> None:
+        """Join, page until nothing is missing, and compare."""
+        since, limit = replica.synced, self._chance.choice((3, 50, 500))
+        request: dict[str, Any] = {"room": replica.room, "since": since, "limit": limit}
+        if since:
+            request["epoch"] = replica.epoch
+        data = await self._asked(link, "room:join", request, lambda data: replica.joined(data, since=since))
+        pages = 1
+        self._facts(data)
+        while replica.is_paging:
+            since, pages = replica.synced, pages + 1
+            request = {"room": replica.room, "since": since, "epoch": replica.epoch, "limit": max(limit, pages * 10)}
+            data = await self._asked(
+                link, "history:sync", request, lambda data, at=since: replica.paged(data, since=at)
+            )
+            self._facts(data)
+        self._run.resumes += 1
+        if replica.expected is not None:
+            await self._compare(link, replica)
+
+    async def _compare(self, link: Link, replica: Replica) -> None:
+        """This cut against a fresh fetch; nothing is compared if the room is suspended meanwhile."""
+        replica.begin_cut()
+        fresh: dict[str, Document] = {}
+        since, head = 0, -1
+        while since != head:
+            request = {"room": replica.room, "since": since, "limit": 500}
+            data = await self._asked(link, "history:sync", request)
+            check_page(data, since, Violation)
+            self._facts(data)
+            for document in data["messages"]:
+                fresh[document["id"]] = document
+            since, head = data["next"], data["head"]
+        if await self._delivered(link, replica, head):
+            comparison = replica.end_cut(fresh, head)
+            self._run.ledger.owed.extend((replica.room, message_id, head) for message_id in comparison.owed)
+            self._run.compared.append(comparison)
+
+    async def _delivered(self, link: Link, replica: Replica, head: int) -> bool:
+        """Wait for the events up to `head`; False if the room was suspended. Raises `LostError`."""
+        what = f"revision {head} of {replica.room}, which is at {replica.synced},"
+        await self._wait(
+            lambda: replica.synced >= head or replica.expected is None or link.lost.done(), DELIVERY_TIMEOUT_S, what
+        )
+        if link.lost.done():
+            raise LostError("before the events")
+        return replica.expected is not None
+
+    def _facts(self, data: Mapping[str, Any]) -> None:
+        for document in data["messages"]:
+            self._run.ledger.fact(document)
+
+    def _event(self, name: str, document: Any) -> None:
+        if name == "message":
+            self._guard(self._replicas[document["room"]].event, document)
+        elif name == "gap":
+            self._run.gaps += 1
+            self._run.note(f"{self.user} is told of a gap in {document['room']}")
+            self._guard(lambda gap: self._replicas[gap["room"]].gap(gap["head"]), document)
+        if self._news:
+            self._nudge()
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def _guard(self, work: Callable[[Any], object], document: Any) -> None:
+        """A violation in a callback is the client's own."""
+        try:
+            work(document)
+        except Exception as error:
+            self._failure = self._failure or error
+            self._nudge()
+
+    def _nudge(self) -> None:
+        for condition, future in self._news:
+            if not future.done() and (self._failure is not None or condition()):
+                future.set_result(None)
+
+    async def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        if self._failure is None and not condition():
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            entry = (condition, future)
+            self._news.append(entry)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await future
+            except TimeoutError:
+                raise Violation(f"{self.user}: no {what} within {timeout_s:.0f} s") from None
+            finally:
+                self._news.remove(entry)
+        if self._failure is not None:
+            raise self._failure
