@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from hubbub.errors import HubbubError
+from hubbub.history import standing_rules as rules
 from hubbub.history.base import MEMBER_ROLES, Left, Person, Role, Room, Standing
 from hubbub.history.sqlite_rooms import known_room, remember_people
 from hubbub.history.sqlite_rows import NEWEST, STANDING, UNREAD, fetch, fetch_number, standing_from
@@ -54,19 +55,14 @@ def join(
     before = _standing(connection, no, person.id)
     if before.role in MEMBER_ROLES:
         return before, False, room.members
-    if before.banned_until > at:
-        raise HubbubError("banned")
-    if need_invite and before.role != "invited":
-        raise HubbubError("not_found", "There is no such room.")
-    if room.members >= room.capacity:
-        raise HubbubError("room_full")
-    standing = replace(
+    standing = rules.joined(
         before,
-        role=role if room.members else "owner",
-        joined_at=at,
-        banned_until=0,
-        knew=False,
-        read_seq=_newest(connection, no),
+        at=at,
+        role=role,
+        need_invite=need_invite,
+        members=room.members,
+        capacity=room.capacity,
+        newest=lambda: _newest(connection, no),
     )
     _put(connection, no, standing)
     remember_people(connection, [person], at=at)
@@ -81,25 +77,22 @@ def leave(connection: sqlite3.Connection, uid: str, user: str) -> Left:
         return Left(0)
     before = _standing(connection, no, user)
     if before.role is None:
-        return Left(room.members, standing=_said(before))
-    after = replace(before, role=None, joined_at=0, read_seq=0)
+        return Left(room.members, standing=rules.said(before))
+    after = rules.left(before)
     _put(connection, no, after)
     if before.role not in MEMBER_ROLES:
-        return Left(room.members, before.role, _said(after))
-    return Left(_count(connection, no, room, -1), before.role, _said(after), _succeed(connection, no, before))
+        return Left(room.members, before.role, rules.said(after))
+    return Left(_count(connection, no, room, -1), before.role, rules.said(after), _succeed(connection, no, before))
 
 
 def invite(connection: sqlite3.Connection, uid: str, person: Person, *, at: int) -> Standing | None:
     """As `History.invite`."""
     no, _ = known_room(connection, uid)
     before = _standing(connection, no, person.id)
-    if before.banned_until > at:
-        raise HubbubError("conflict", "The user is banned from the room.")
-    if before.role is not None:
-        return None
-    invited = replace(before, role="invited", banned_until=0, knew=False)
-    _put(connection, no, invited)
-    remember_people(connection, [person], at=at)
+    invited = rules.invited(before, at=at)
+    if invited is not None:
+        _put(connection, no, invited)
+        remember_people(connection, [person], at=at)
     return invited
 
 
@@ -107,11 +100,7 @@ def set_role(connection: sqlite3.Connection, uid: str, user: str, role: Role) ->
     """As `History.set_role`."""
     no, _ = known_room(connection, uid)
     before = _standing(connection, no, user)
-    if before.role not in MEMBER_ROLES:
-        raise HubbubError("not_found", "The user is no member of the room.")
-    if before.role == "owner" and role != "owner" and not _is_owned_without(connection, no, user):
-        raise HubbubError("conflict", "The room would be left without an owner.")
-    standing = replace(before, role=role)
+    standing = rules.with_role(before, role, owned_without=lambda: _is_owned_without(connection, no, user))
     if standing != before:
         _put(connection, no, standing)
     return standing
@@ -131,14 +120,9 @@ def ban(
     """As `History.ban`."""
     no, room = known_room(connection, uid)
     before = _standing(connection, no, user)
-    if until == 0:
-        standing = replace(before, banned_until=0, knew=False)
-        _put(connection, no, standing)
-        return standing, False, room.members, None
-    knew = before.role is not None or (before.banned_until > 0 and before.knew)
-    standing = replace(before, role=None, joined_at=0, read_seq=0, banned_until=until, knew=knew)
+    standing = rules.banned(before, until=until)
     _put(connection, no, standing)
-    if before.role not in MEMBER_ROLES:
+    if until == 0 or before.role not in MEMBER_ROLES:
         return standing, False, room.members, None
     return standing, True, _count(connection, no, room, -1), _succeed(connection, no, before)
 
@@ -160,18 +144,13 @@ def _standing(connection: sqlite3.Connection, no: int, user: str) -> Standing:
     return (None if row is None else standing_from(row)) or Standing(user)
 
 
-def _said(standing: Standing) -> Standing | None:
-    """A standing as it is recorded: one that says nothing is none."""
-    return None if standing == Standing(standing.user) else standing
-
-
 def _newest(connection: sqlite3.Connection, no: int) -> int:
     return fetch_number(connection, NEWEST_OF, {"no": no}) or 0
 
 
 def _put(connection: sqlite3.Connection, no: int, standing: Standing) -> None:
     """Record a standing; one that says nothing any more is forgotten."""
-    if _said(standing) is None:
+    if rules.said(standing) is None:
         connection.execute("DELETE FROM standings WHERE room = ? AND user = ?", (no, standing.user))
         return
     connection.execute(

@@ -1,0 +1,138 @@
+"""What is known of a room while a batch of changes of its members is worked out: pure, and in memory.
+
+The changes are applied one after the other, each to what those before it left, as if each had been alone; the store
+then takes what came of all of them in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hubbub.history import standing_rules as rules
+from hubbub.history.base import MEMBER_ROLES, Left, Person, Role, Standing
+
+__all__ = ["Book"]
+
+
+class Book:
+    """A room's members as far as a batch needs them.
+
+    `standings` are those of the users whom the batch is about, as far as there are any. `line` are those who may come
+    to own the room: with `n` changes in the batch, `n + 1` of its owners, and the first `2 n + 1` of its moderators and
+    of its plain members in the order (joined_at, user). A change touches two standings at most (somebody's, and their
+    heir's), so the first in line that is left is among them. `newest` is the room's newest `seq`.
+    """
+
+    def __init__(
+        self,
+        *,
+        members: int,
+        capacity: int,
+        standings: Iterable[Standing],
+        line: Iterable[Standing] = (),
+        newest: int = 0,
+    ) -> None:
+        self.members = members
+        """How many members the room has by now."""
+        self.people: dict[str, tuple[Person, int]] = {}
+        """Who is to be remembered, by id, and when they were seen."""
+        self._capacity = capacity
+        self._newest = newest
+        self._before = {standing.user: standing for standing in (*line, *standings)}
+        self._now = dict(self._before)
+
+    def changed(self) -> list[tuple[Standing, bool]]:
+        """The standings that are not as they were, and whether `read_seq` is a part of the change.
+
+        It is where a membership began or ended. Elsewhere it must be left alone: read marks rise beside us.
+        """
+        return [
+            (standing, _is_member(before) != _is_member(standing) or before.joined_at != standing.joined_at)
+            for standing in self._now.values()
+            if (before := self._before.get(standing.user, Standing(standing.user))) != standing
+        ]
+
+    # -- changes, each as the method of `History` of its name --------------------------------------------------------
+
+    def join(self, person: Person, *, at: int, role: Role, need_invite: bool) -> tuple[Standing, bool, int]:
+        before = self._standing(person.id)
+        if _is_member(before):
+            return before, False, self.members
+        standing = rules.joined(
+            before,
+            at=at,
+            role=role,
+            need_invite=need_invite,
+            members=self.members,
+            capacity=self._capacity,
+            newest=lambda: self._newest,
+        )
+        self._put(standing)
+        self.people[person.id] = person, at
+        self.members += 1
+        return standing, True, self.members
+
+    def leave(self, user: str) -> Left:
+        before = self._standing(user)
+        if before.role is None:
+            return Left(self.members, standing=rules.said(before))
+        after = rules.left(before)
+        self._put(after)
+        heir = self._end_membership(before)
+        return Left(self.members, before.role, rules.said(after), heir)
+
+    def invite(self, person: Person, *, at: int) -> Standing | None:
+        invited = rules.invited(self._standing(person.id), at=at)
+        if invited is not None:
+            self._put(invited)
+            self.people[person.id] = person, at
+        return invited
+
+    def set_role(self, user: str, role: Role) -> Standing:
+        before = self._standing(user)
+        return self._put(rules.with_role(before, role, owned_without=lambda: self._is_owned_without(user)))
+
+    def mute(self, user: str, *, until: int) -> Standing:
+        return self._put(replace(self._standing(user), muted_until=until))
+
+    def ban(self, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
+        before = self._standing(user)
+        standing = self._put(rules.banned(before, until=until))
+        if until == 0 or not _is_member(before):
+            return standing, False, self.members, None
+        heir = self._end_membership(before)
+        return standing, True, self.members, heir
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _standing(self, user: str) -> Standing:
+        return self._now.get(user) or Standing(user)
+
+    def _put(self, standing: Standing) -> Standing:
+        self._now[standing.user] = standing
+        return standing
+
+    def _end_membership(self, before: Standing) -> Standing | None:
+        """Count somebody out who was a member; the new owner, if one is needed and there is anybody."""
+        if not _is_member(before):
+            return None
+        self.members -= 1
+        if before.role != "owner" or self._is_owned_without(before.user):
+            return None
+        line = [standing for standing in self._now.values() if _is_member(standing)]
+        if not line:
+            return None
+        return self._put(replace(min(line, key=_place_in_line), role="owner"))
+
+    def _is_owned_without(self, user: str) -> bool:
+        return any(standing.role == "owner" and standing.user != user for standing in self._now.values())
+
+
+def _is_member(standing: Standing) -> bool:
+    return standing.role in MEMBER_ROLES
+
+
+def _place_in_line(standing: Standing) -> tuple[bool, int, bytes]:
+    """Moderators come first, then who has been here longest; of two at once, by the bytes of their ids."""
+    return standing.role != "moderator", standing.joined_at, standing.user.encode()
