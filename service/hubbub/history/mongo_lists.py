@@ -86,7 +86,7 @@ def _of_user(user: str) -> Stages:
             "pipeline": [
                 {"$match": {"$expr": {"$gt": ["$seq", "$$mark"]}, **unread_filter(user)}},
                 {"$limit": UNREAD_MOST},
-                {"$count": "count"},
+                {"$group": {"_id": None, "count": {"$sum": 1}}},
             ],
             "as": "unread",
         }
