@@ -122,6 +122,8 @@ class RecordingShell:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.waiting = 0
+        """Bytes that its socket has not taken."""
 
     def wake(self) -> None:
         self.asked.append("wake")
@@ -131,6 +133,9 @@ class RecordingShell:
 
     def resume(self) -> None:
         self.asked.append("resume")
+
+    def unsent(self) -> int:
+        return self.waiting
 
     def close(self, closing: Closing) -> None:
         self.asked.append("close")
@@ -152,6 +157,9 @@ class RecordingTransport(asyncio.Transport):
         self.is_closed = False
         self.aborted = False
         self.full = False
+        self.waiting = 0
+        """Bytes that its socket has not taken."""
+
         self.high: int | None = None
         self.protocol: Any = None
 
@@ -166,6 +174,9 @@ class RecordingTransport(asyncio.Transport):
         if self.full:
             self.full = False
             self.protocol.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
 
     def pause_reading(self) -> None:
         self.reading = False

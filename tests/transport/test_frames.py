@@ -221,6 +221,7 @@ class TestWriting:
     @given(st.binary(max_size=300) | st.sampled_from([bytes(65_535), bytes(65_536), bytes(70_000)]))
     def test_frames_are_whole_and_not_masked(self, payload: bytes) -> None:
         assert server_frame(frames.text_frame(payload)) == (0x81, payload)
+        assert frames.text_head(len(payload)) + payload == frames.text_frame(payload)
         assert server_frame(frames.text_frame(payload, compressed=True)) == (0xC1, payload)
         assert server_frame(frames.binary_frame(payload)) == (0x82, payload)
 

@@ -23,6 +23,14 @@ class TestFrames:
     def test_without_a_text_there_are_only_attachments(self, parts: list[bytes]) -> None:
         assert Message(b"", parts).frame == b"".join(map(frames.binary_frame, parts))
 
+    @given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4))
+    def test_a_text_in_pieces_is_as_the_whole_would_be(self, pieces: list[bytes]) -> None:
+        whole, message = Message(b"".join(pieces)), Message(b"", pieces=[memoryview(piece) for piece in pieces])
+        assert b"".join(message.frame_pieces()) == whole.frame == message.frame
+        assert (message.text, message.size, message.payloads()) == (whole.text, whole.size, whole.payloads())
+        assert message.deflated(0) == whole.deflated(0)
+        assert whole.frame_pieces() == [whole.frame]
+
     def test_they_are_made_once(self) -> None:
         message = Message(b"4x", [b"abc"])
         assert message.frame is message.frame

@@ -310,6 +310,21 @@ class TestSending:
         (closing,) = owner.closings
         assert (closing.code, closing.status) == ("slow_consumer", 1013)
 
+    def test_what_is_in_pieces_is_written_in_pieces(self) -> None:
+        session, written = self.clear()
+        lines: list[list[bytes | memoryview]] = []
+        session.write_many = lines.append
+        session.corked = [text_frame(b"4a")]
+        shared = memoryview(b"shared")
+        message = Message(b"", pieces=[b"4<", shared, b">"])
+        session.send(message)
+        assert written == [text_frame(b"4a")]
+        assert lines[0][1] is shared
+        assert b"".join(lines[0]) == text_frame(b"4<shared>")
+        session.deflate = True
+        session.send(message)
+        assert written[1:] == [message.deflated(0)]
+
     def test_compression_is_for_those_who_take_it(self) -> None:
         session, written = self.clear()
         message = Message(b"4" + b"tea " * 100)
@@ -425,6 +440,33 @@ class TestStalling:
             session.stalled()
             wheel.forward(4)
             session.progressed()
+        assert session.is_open
+
+    def test_who_reads_slowly_but_reads_is_kept(self) -> None:
+        """A page of history is many times what a slow line carries in the time that a stall may last."""
+        session, shell, owner, wheel = begun()
+        session.connected()
+        shell.waiting = 250_000
+        session.stalled()
+        while shell.waiting > 50_000:
+            shell.waiting -= 50_000
+            wheel.forward(10)
+            assert session.is_open
+        wheel.forward(10)
+        assert [closing.code for closing in owner.closings] == ["slow_consumer"]
+
+    def test_its_answer_to_a_heartbeat_waits_behind_that(self) -> None:
+        session, shell, _, wheel = begun()
+        session.connected()
+        shell.waiting = 1_000
+        session.stalled()
+        for _ in range(10):
+            shell.waiting -= 100
+            wheel.forward(10)
+        session.progressed()
+        wheel.forward(14)
+        session.receive_text(b"3")
+        wheel.forward(15)
         assert session.is_open
 
     def test_an_upgrade_is_progress(self) -> None:

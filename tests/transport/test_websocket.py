@@ -425,6 +425,15 @@ class TestNotWriting:
         assert first + len(server_frames(peer.transport.take())) == 10
         assert peer.session.clear is True
 
+    async def test_what_waits_in_pieces_goes_out_between_the_others(self) -> None:
+        peer = self.paused(1)
+        peer.transport.take()
+        peer.session.send(Message(b"", pieces=[b"4<", memoryview(b"shared"), b">"]))
+        peer.session.send(Message(b"4z"))
+        peer.shell.resume_writing()
+        texts = [text for _, text in server_frames(peer.transport.take())]
+        assert texts[-2:] == [b"4<shared>", b"4z"]
+
     async def test_a_heartbeat_goes_past_what_waits(self) -> None:
         peer = self.paused(3)
         peer.transport.take()
@@ -439,6 +448,20 @@ class TestNotWriting:
         assert peer.session.outbox is not None
         peer.wheel.forward(BOUNDS.close_s)
         assert peer.transport.aborted
+
+    async def test_who_reads_slowly_is_not(self) -> None:
+        peer = self.paused(1)
+        peer.session.connected()
+        peer.transport.waiting = 30
+        peer.wheel.forward(1)
+        peer.session.progressed()
+        peer.shell.pause_writing()
+        for waiting in (20, 10, 5):
+            peer.transport.waiting = waiting
+            peer.wheel.forward(BOUNDS.stall_s)
+            assert peer.session.is_open
+        peer.wheel.forward(BOUNDS.stall_s)
+        assert not peer.session.is_open
 
     async def test_who_does_is_not(self) -> None:
         peer = self.paused(1)

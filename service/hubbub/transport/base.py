@@ -77,7 +77,11 @@ class Connection(Protocol):
     def is_open(self) -> bool: ...
 
     def emit(self, event: str, data: Any) -> None:
-        """Send one event to this client."""
+        """Send one event to this client.
+
+        A `memoryview` in `data`, here and in what a handler returns as an ack, is a piece of JSON that was encoded
+        already. Many may share it: it is sent as it is, and not copied.
+        """
 
     def disconnect(self) -> None:
         """End this namespace with a Socket.IO DISCONNECT, after what was sent before. Stock clients stay away.

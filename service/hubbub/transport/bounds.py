@@ -57,7 +57,7 @@ class Bounds:
     """From the first byte of a probing WebSocket to its `5`."""
 
     stall_s: float = 10.0
-    """A peer whose outbox has made no progress for this long does not read."""
+    """A peer to whom nothing could be sent for this long does not read. One that reads slowly, does."""
 
     close_s: float = 5.0
     """From our closing to a hard end of the transport."""

@@ -55,6 +55,8 @@ class Batch:
             self.flush()
         if not session.clear:
             return session.queue(message)
+        if message.pieces:
+            return session.send(message)
         if session.corked is None:
             session.corked = [session.frame_of(message)]
             self._sessions.append(session)

@@ -1,7 +1,8 @@
 """WebSocket frames (RFC 6455, section 5) for the side of a server: bytes in, frames out, and no I/O.
 
 `read_frame` looks at a buffer and returns the frame that begins there, or how many bytes are missing. `text_frame`,
-`binary_frame` and `close_frame` make what a server sends: never masked, never fragmented.
+`binary_frame` and `close_frame` make what a server sends: never masked, never fragmented. `text_head` is the beginning
+of a frame whose text is written in pieces.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "read_close",
     "read_frame",
     "text_frame",
+    "text_head",
 ]
 
 CONTINUATION: Final = 0x0
@@ -128,13 +130,21 @@ def _unmask(data: bytes, head: int, size: int) -> bytes:
     return (int.from_bytes(data[body : body + size], "little") ^ mask).to_bytes(size, "little")
 
 
-def _frame(first: int, payload: bytes) -> bytes:
-    size = len(payload)
+def _head(first: int, size: int) -> bytes:
     if size < 126:
-        return bytes((first, size)) + payload
+        return bytes((first, size))
     if size < 65536:
-        return struct.pack("!BBH", first, 126, size) + payload
-    return struct.pack("!BBQ", first, 127, size) + payload
+        return struct.pack("!BBH", first, 126, size)
+    return struct.pack("!BBQ", first, 127, size)
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    return _head(first, len(payload)) + payload
+
+
+def text_head(size: int) -> bytes:
+    """What precedes a text of so many bytes."""
+    return _head(_FIN | TEXT, size)
 
 
 def text_frame(payload: bytes, *, compressed: bool = False) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from enum import Enum
 from typing import Final
 
-from hubbub.transport.frames import binary_frame, deflate, text_frame
+from hubbub.transport.frames import binary_frame, deflate, text_frame, text_head
 
 __all__ = ["CONTROL_OVERHEAD_BYTES", "Keep", "Message"]
 
@@ -36,9 +36,13 @@ class Message:
 
     `text` begins with the Engine.IO type (`4`); empty, there are only the attachments. `key` tells which messages with
     `Keep.LATEST` replace each other, and names the group of one with `Keep.GAP`.
+
+    A text can also be given in `pieces`, of which the large ones are views of what other messages hold as well (a page
+    of history, asked for by a thousand clients). It is then written as it is, piece by piece: nothing of it is copied
+    for this message, or kept for it while it waits. It has no attachments.
     """
 
-    __slots__ = ("_deflated", "_frame", "attachments", "keep", "key", "size", "text")
+    __slots__ = ("_deflated", "_frame", "_text", "attachments", "keep", "key", "pieces", "size")
 
     def __init__(
         self,
@@ -47,32 +51,49 @@ class Message:
         *,
         keep: Keep = Keep.MUST,
         key: Hashable = None,
+        pieces: Sequence[bytes | memoryview] = (),
     ) -> None:
-        self.text = text
+        self._text = text
+        self.pieces = pieces
         self.attachments = attachments
         self.keep = keep
         self.key = key
         self.size = len(text) + CONTROL_OVERHEAD_BYTES
         if attachments:
             self.size += sum(map(len, attachments))
+        if pieces:
+            self.size += sum(map(len, pieces))
         self._frame: bytes | None = None
         self._deflated: bytes | None = None
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(self.pieces) if self.pieces else self._text
+
+    def frame_pieces(self) -> list[bytes | memoryview]:
+        """As WebSocket frames, to be written one behind the other."""
+        if not self.pieces:
+            return [self.frame]
+        first, *rest = self.pieces
+        return [text_head(sum(map(len, self.pieces))) + bytes(first), *rest]
 
     @property
     def frame(self) -> bytes:
         """As WebSocket frames."""
         if self._frame is None:
-            text = text_frame(self.text) if self.text else b""
+            text = self.text
+            text = text_frame(text) if text else b""
             self._frame = text + b"".join(map(binary_frame, self.attachments)) if self.attachments else text
         return self._frame
 
     def deflated(self, threshold: int) -> bytes:
         """As WebSocket frames for a peer that takes compressed ones; texts below the threshold stay as they are."""
-        if len(self.text) < threshold:
+        text = self.text
+        if len(text) < threshold:
             return self.frame
         if self._deflated is None:
-            packed = deflate(self.text)
-            if len(packed) < len(self.text):
+            packed = deflate(text)
+            if len(packed) < len(text):
                 self._deflated = text_frame(packed, compressed=True) + b"".join(map(binary_frame, self.attachments))
             else:
                 self._deflated = self.frame
@@ -80,7 +101,8 @@ class Message:
 
     def payloads(self) -> list[bytes]:
         """As packets of a polling payload (Engine.IO 4, "HTTP long-polling")."""
+        text = self.text
         return [
-            *([self.text] if self.text else []),
+            *([text] if text else []),
             *(b"b" + base64.b64encode(data) for data in self.attachments),
         ]

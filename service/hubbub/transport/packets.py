@@ -214,6 +214,12 @@ class Attachments:
         return {key: self._fill(value, used) for key, value in data.items()}
 
 
+_HOLE_MARK: Final = b"\x00"
+"""Where something encoded has its place: JSON has no such byte, since strings escape it."""
+
+_HOLE: Final = orjson.Fragment(_HOLE_MARK)
+
+
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
@@ -223,12 +229,40 @@ def _place(namespace: str) -> bytes:
 
 def event_message(namespace: str, event: str, data: Any, *, keep: Keep = Keep.MUST, key: Hashable = None) -> Message:
     """An EVENT with one argument that holds no binary: what Hubbub's own namespaces send."""
-    return Message(b"42" + _place(namespace) + orjson.dumps([event, data]), keep=keep, key=key)
+    head = b"42" + _place(namespace)
+    try:
+        return Message(head + orjson.dumps([event, data]), keep=keep, key=key)
+    except TypeError:
+        return Message(b"", keep=keep, key=key, pieces=_pieces(head, [event, data]))
 
 
 def ack_message(namespace: str, ack_id: int, data: Any) -> Message:
     """The ACK for an event that carried `ack_id`, with one argument that holds no binary."""
-    return Message(b"43%b%d%b" % (_place(namespace), ack_id, orjson.dumps([data])))
+    head = b"43%b%d" % (_place(namespace), ack_id)
+    try:
+        return Message(head + orjson.dumps([data]))
+    except TypeError:
+        return Message(b"", pieces=_pieces(head, [data]))
+
+
+def _pieces(head: bytes, data: list[Any]) -> list[bytes | memoryview]:
+    """A packet around what is encoded already: a `memoryview` in the data stands for the JSON that it shows.
+
+    Raises `TypeError` for what JSON cannot hold.
+    """
+    encoded: list[memoryview] = []
+
+    def leave_out(value: Any) -> orjson.Fragment:
+        if type(value) is not memoryview:
+            raise TypeError(f"{type(value).__name__} has no place in JSON")
+        encoded.append(value)
+        return _HOLE
+
+    first, *rest = orjson.dumps(data, default=leave_out).split(_HOLE_MARK)
+    pieces: list[bytes | memoryview] = [head + first]
+    for view, text in zip(encoded, rest, strict=True):
+        pieces += (view, text)
+    return pieces
 
 
 def data_message(

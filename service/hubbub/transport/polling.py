@@ -178,6 +178,10 @@ class PollingShell:
         if self._session is not None and self._session.shell is not self:
             self._release()
 
+    def unsent(self) -> int:
+        """What a poll has taken has gone, as far as can be known."""
+        return 0
+
     def close(self, closing: Closing) -> None:
         """A peer that broke the protocol is told with a CLOSE packet. Stock Python clients take one for a farewell and
         stay away, so others are not: they poll again, find no session, and come back.

@@ -61,6 +61,9 @@ class Shell(Protocol):
     def resume(self) -> None:
         """The session takes packets again."""
 
+    def unsent(self) -> int:
+        """How many bytes the transport has taken and the socket has not."""
+
     def close(self, closing: Closing) -> None:
         """Send what can be sent, and end the transport."""
 
@@ -92,6 +95,7 @@ class Session:
     __slots__ = (
         "_at",
         "_owner",
+        "_unsent",
         "_wheel",
         "attachments",
         "blocked",
@@ -111,6 +115,7 @@ class Session:
         "state",
         "tick",
         "write",
+        "write_many",
     )
 
     def __init__(self, link: Link, owner: Owner, wheel: Wheel, bounds: Bounds, *, state: State, shell: Shell) -> None:
@@ -124,6 +129,9 @@ class Session:
 
         self.clear = False
         self.write: Callable[[bytes], object] = _nowhere
+        self.write_many: Callable[[list[bytes | memoryview]], object] = _nowhere
+        """As `write`, of pieces that follow each other and are not joined for it."""
+
         self.corked: list[bytes] | None = None
         """Frames for the end of this turn of the loop (see `fanout.Batch`)."""
 
@@ -144,6 +152,7 @@ class Session:
         self.tick = 0
         self._at: dict[Deadline, float] | tuple[()] = ()
         self._owner = owner
+        self._unsent = 0
         self._wheel = wheel
 
     @property
@@ -161,7 +170,10 @@ class Session:
         if self.clear:
             if self.corked is not None:
                 self.uncork()
-            self.write(self.frame_of(message))
+            if message.pieces and not self.deflate:
+                self.write_many(message.frame_pieces())
+            else:
+                self.write(self.frame_of(message))
             return Verdict.OK
         return self.queue(message)
 
@@ -317,7 +329,7 @@ class Session:
         self._step(Input.LOST)
         self.clear = self.blocked = False
         self.outbox = self.corked = None
-        self.write = _nowhere
+        self.write = self.write_many = _nowhere
         self._at = ()
         self._wheel.remove(self)
         if self.probe_shell is not None:
@@ -354,11 +366,26 @@ class Session:
 
     def stalled(self) -> None:
         """The socket takes nothing. Begins to count unless it does already."""
-        if self.closing is None and not (isinstance(self._at, dict) and Deadline.STALL in self._at):
+        if self.closing is None and not self._is_stalled():
+            self._unsent = self.shell.unsent()
             self.deadline(Deadline.STALL, self.bounds.stall_s)
 
+    def _is_stalled(self) -> bool:
+        return isinstance(self._at, dict) and Deadline.STALL in self._at
+
+    def _pass_stall(self) -> None:
+        """A page of history is large, and a slow line may take longer for it than we wait for any sign: as long as it
+        becomes less, the peer reads.
+        """
+        before, self._unsent = self._unsent, self.shell.unsent()
+        if self._unsent < before:
+            self.deadline(Deadline.STALL, self.bounds.stall_s)
+        else:
+            self.close(SLOW)
+
     def progressed(self) -> None:
-        self._forget(Deadline.STALL)
+        if isinstance(self._at, dict) and self._at.pop(Deadline.STALL, None) is not None and Deadline.PONG in self._at:
+            self.deadline(Deadline.PONG, self.bounds.ping_timeout_s)
 
     def _forget(self, what: Deadline) -> None:
         if isinstance(self._at, dict):
@@ -379,14 +406,15 @@ class Session:
             self.shell.ping()
             self.deadline(Deadline.PONG, self.bounds.ping_timeout_s)
         elif what is Deadline.PONG:
-            if self.blocked:
+            if self.blocked or self._is_stalled():
+                # What it answers waits behind what we do not read, or what it has not read yet. The stall has an end.
                 self.deadline(Deadline.PONG, self.bounds.ping_timeout_s)
             else:
                 self.close(PING_TIMEOUT)
         elif what is Deadline.CONNECT:
             self.close(CONNECT_TIMEOUT)
         elif what is Deadline.STALL:
-            self.close(SLOW)
+            self._pass_stall()
         elif what is Deadline.UPGRADE:
             probe = self.probe_shell
             self.give_up_probe()
@@ -400,5 +428,5 @@ class Session:
             self.lost()
 
 
-def _nowhere(data: bytes) -> None:
+def _nowhere(data: object) -> None:
     """Where the frames of a session go that has no WebSocket."""

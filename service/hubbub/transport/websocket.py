@@ -88,7 +88,8 @@ class WebSocketShell(asyncio.Protocol):
         """The session may write here."""
         session = self._session
         if session is not None and session.is_open:
-            session.write = cast(asyncio.Transport, self._transport).write
+            transport = cast(asyncio.Transport, self._transport)
+            session.write, session.write_many = transport.write, transport.writelines
             session.deflate = self.deflate
             if not self._paused:
                 self._drain(session)
@@ -113,6 +114,9 @@ class WebSocketShell(asyncio.Protocol):
             return
         if not session.blocked and self._transport is not None and not self._closed:
             self._transport.resume_reading()
+
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def close(self, closing: Closing) -> None:
         """The close frame goes behind what the transport has; then the peer has some seconds to close as well."""
@@ -217,8 +221,14 @@ class WebSocketShell(asyncio.Protocol):
             if not messages:
                 session.clear = True
                 return
-            threshold = session.bounds.deflate_bytes
-            self._write(b"".join([m.deflated(threshold) if session.deflate else m.frame for m in messages]))
+            if session.deflate:
+                threshold = session.bounds.deflate_bytes
+                self._write(b"".join([message.deflated(threshold) for message in messages]))
+            elif any(message.pieces for message in messages):
+                if self._transport is not None and not self._closed:
+                    self._transport.writelines([piece for message in messages for piece in message.frame_pieces()])
+            else:
+                self._write(b"".join([message.frame for message in messages]))
 
     def _read(self, session: Session, data: bytes) -> None:
         """Handle the whole frames; keep the rest."""
