@@ -7,6 +7,8 @@ overruled; all else of it holds (hosts, TLS, authentication, pool).
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -74,14 +76,19 @@ class MongoServer:
     def __init__(self, uri: str, *, listeners: Sequence[CommandListener] = ()) -> None:
         self._where = place(uri)
         try:
-            self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-                uri,
-                appname="hubbub",
-                timeoutMS=CALL_TIMEOUT_MS,
-                serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
-                connectTimeoutMS=CONNECT_TIMEOUT_MS,
-                event_listeners=list(listeners),
-            )
+            with warnings.catch_warnings():
+                # An option that is misspelled would be passed over with a warning: TLS that is not on, for example.
+                warnings.simplefilter("error", UserWarning)
+                self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+                    uri,
+                    appname="hubbub",
+                    timeoutMS=CALL_TIMEOUT_MS,
+                    serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
+                    connectTimeoutMS=CONNECT_TIMEOUT_MS,
+                    event_listeners=list(listeners),
+                )
+        except UserWarning as error:
+            raise StoreError(f"The store at {self._where} cannot be used: {_option_of(error)}.") from None
         except (PyMongoError, ValueError) as error:
             raise StoreError(
                 f"The store at {self._where} cannot be used: its address is not one of MongoDB."
@@ -148,6 +155,12 @@ class MongoServer:
             ]
             if missing:
                 raise StoreError(f"The store at {self._where} did not make the indexes {', '.join(missing)} of {name}.")
+
+
+def _option_of(warning: UserWarning) -> str:
+    """What an option's warning says, without the value, which may be a secret."""
+    found = re.match(r"Unknown option: (\w+)", str(warning))
+    return f"its address has the unknown option {found[1]}" if found else "its address has an option that is not valid"
 
 
 def _is_there(model: IndexModel, found: Any) -> bool:
