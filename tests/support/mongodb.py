@@ -2,7 +2,7 @@
 
 SecantusDB is a process of its own that speaks MongoDB's wire protocol and syncs on commit, so it can be killed, frozen
 and started again on the same data and the same port. It starts in a fifth of a second and is shared by all tests of a
-process; each of them has a database of its own, dropped behind it.
+process; each of them has a database of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -148,18 +148,21 @@ class MongoProcess:
 class SharedMongo:
     """The MongoDB that all tests of a process share."""
 
-    def __init__(self, uri: str, client: MongoClient[dict[str, Any]]) -> None:
+    def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._client = client
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """The address of a database that is not there yet; it is dropped at the end."""
+        """The address of a database that is not there yet. A server that is not ours is left as it was found; with ours
+        its data goes, and dropping would take it seconds: it syncs each row that it deletes.
+        """
         name = f"hubbub_test_{os.getpid()}_{secrets.token_hex(4)}"
         try:
             yield with_database(self.uri, name)
         finally:
-            self._client.drop_database(name)
+            if given_uri():
+                with MongoClient[dict[str, Any]](self.uri, serverSelectionTimeoutMS=10_000) as client:
+                    client.drop_database(name)
 
 
 @contextmanager
@@ -176,7 +179,9 @@ def own_mongo(folder: Path) -> Iterator[MongoProcess]:
 @contextmanager
 def shared_mongo(folder: Path) -> Iterator[SharedMongo]:
     """The given MongoDB, or one that is started, with its data in `folder`."""
-    with ExitStack() as stack:
-        uri = given_uri() or stack.enter_context(own_mongo(folder)).uri
-        client = MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=10_000)
-        yield SharedMongo(uri, stack.enter_context(client))
+    uri = given_uri()
+    if uri:
+        yield SharedMongo(uri)
+        return
+    with own_mongo(folder) as server:
+        yield SharedMongo(server.uri)
