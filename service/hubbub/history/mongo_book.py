@@ -7,12 +7,23 @@ then takes what came of all of them in one step.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hubbub.history import standing_rules as rules
 from hubbub.history.base import MEMBER_ROLES, Left, Person, Role, Standing
 
-__all__ = ["Book"]
+__all__ = ["Book", "Changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A standing as it shall be. `is_new`: nothing was recorded of this user before. `marks`: `read_seq` is a part of
+    the change, because a membership began or ended. Elsewhere it must be left alone: read marks rise beside us.
+    """
+
+    standing: Standing
+    is_new: bool
+    marks: bool
 
 
 class Book:
@@ -42,13 +53,14 @@ class Book:
         self._before = {standing.user: standing for standing in (*line, *standings)}
         self._now = dict(self._before)
 
-    def changed(self) -> list[tuple[Standing, bool]]:
-        """The standings that are not as they were, and whether `read_seq` is a part of the change.
-
-        It is where a membership began or ended. Elsewhere it must be left alone: read marks rise beside us.
-        """
+    def changed(self) -> list[Changed]:
+        """The standings that are not as they were."""
         return [
-            (standing, _is_member(before) != _is_member(standing) or before.joined_at != standing.joined_at)
+            Changed(
+                standing,
+                is_new=standing.user not in self._before,
+                marks=_is_member(before) != _is_member(standing) or before.joined_at != standing.joined_at,
+            )
             for standing in self._now.values()
             if (before := self._before.get(standing.user, Standing(standing.user))) != standing
         ]

@@ -20,13 +20,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo import InsertOne, UpdateOne
 
 from hubbub.history.base import Standing
-from hubbub.history.mongo_errors import DUPLICATE
+from hubbub.history.mongo_book import Changed
+from hubbub.history.mongo_people import write_all
 from hubbub.history.mongo_server import Documents, MongoServer
-from hubbub.history.standing_rules import said
 
 __all__ = [
     "LIVING",
@@ -72,9 +71,9 @@ def standing_of(document: Document) -> Standing:
     )
 
 
-def intent_of(version: int, changed: Sequence[tuple[Standing, bool]], *, at: int) -> dict[str, Any]:
-    """The intent to bring about these standings, each with whether its read mark is a part of the change."""
-    return {"v": version, "at": at, "standings": [_entry(standing, marks) for standing, marks in changed]}
+def intent_of(version: int, changed: Sequence[Changed], *, at: int) -> dict[str, Any]:
+    """The intent to bring about these standings."""
+    return {"v": version, "at": at, "standings": [_entry(each) for each in changed]}
 
 
 def is_left_behind(room: Document, *, now: int) -> bool:
@@ -101,11 +100,9 @@ async def settle(server: MongoServer, uid: str) -> None:
 
 async def write_standings(standings: Documents, uid: str, intent: Document) -> None:
     """Write what is intended, unless the like or something newer is there. Complete when it returns."""
-    updates = [_update(uid, entry, intent) for entry in intent["standings"]]
-    refused = await _write(standings, [UpdateOne(*update, upsert=True) for update in updates])
-    if refused:
-        # There is such a standing, of this version or a higher one; or one was being made that moment, and is lower.
-        await _write(standings, [UpdateOne(*updates[index]) for index in refused])
+    refused = await write_all(standings, [_first_write(uid, entry, intent) for entry in intent["standings"]])
+    # There is such a standing, of this version or a higher one; or one was being made that moment, and is lower.
+    await write_all(standings, [_update(uid, intent["standings"][index], intent) for index in refused])
 
 
 async def clear_intent(rooms: Documents, id: str, uid: str, version: int) -> None:
@@ -113,21 +110,8 @@ async def clear_intent(rooms: Documents, id: str, uid: str, version: int) -> Non
     await rooms.update_one({"_id": id, "uid": uid, "pending.v": version}, {"$unset": {"pending": ""}})
 
 
-async def _write(standings: Documents, updates: Sequence[UpdateOne]) -> list[int]:
-    """Write them all; the numbers of those that ran into a standing that is there."""
-    if not updates:
-        return []
-    try:
-        await standings.bulk_write(updates, ordered=False)
-    except BulkWriteError as error:
-        errors: Sequence[Document] = error.details.get("writeErrors", ())
-        if error.details.get("writeConcernErrors") or any(each["code"] != DUPLICATE for each in errors):
-            raise
-        return [each["index"] for each in errors]
-    return []
-
-
-def _entry(standing: Standing, marks: bool) -> dict[str, Any]:
+def _entry(changed: Changed) -> dict[str, Any]:
+    standing = changed.standing
     entry: dict[str, Any] = {
         "user": standing.user,
         "role": standing.role,
@@ -136,22 +120,34 @@ def _entry(standing: Standing, marks: bool) -> dict[str, Any]:
         "banned_until": standing.banned_until,
         "knew": standing.knew,
     }
-    if marks:
+    if changed.marks:
         entry["read_seq"] = standing.read_seq
-    if said(standing) is None:
-        entry["ended"] = True
+    if changed.is_new:
+        entry["new"] = True
     return entry
 
 
-def _update(uid: str, entry: Document, intent: Document) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The update's filter and what it does. A standing without a version counts as one of a lower version."""
-    values = {**entry, "v": intent["v"]}
+def _first_write(uid: str, entry: Document, intent: Document) -> InsertOne[dict[str, Any]] | UpdateOne:
+    """A standing that was new to the author of the intent is inserted: servers take many of those at once."""
+    if not entry.get("new", False):
+        return _update(uid, entry, intent, upsert=True)
+    return InsertOne({"_id": standing_id(uid, entry["user"]), "room": uid, "read_seq": 0, **_values(entry, intent)})
+
+
+def _update(uid: str, entry: Document, intent: Document, *, upsert: bool = False) -> UpdateOne:
+    """Put this standing in the place of one of a lower version, or without any."""
+    values = _values(entry, intent)
     update: dict[str, Any] = {"$set": values}
-    if values.pop("ended", False):
-        values["ended"] = EPOCH + timedelta(milliseconds=intent["at"])
-    else:
+    if "ended" not in values:
         update["$unset"] = {"ended": ""}
     if "read_seq" not in values:
         update["$setOnInsert"] = {"read_seq": 0}
-    filter = {"_id": standing_id(uid, entry["user"]), "room": uid, "v": {"$not": {"$gte": intent["v"]}}}
-    return filter, update
+    lower = {"v": {"$not": {"$gte": intent["v"]}}}
+    return UpdateOne({"_id": standing_id(uid, entry["user"]), "room": uid, **lower}, update, upsert=upsert)
+
+
+def _values(entry: Document, intent: Document) -> dict[str, Any]:
+    values = {name: value for name, value in entry.items() if name != "new"} | {"v": intent["v"]}
+    if not (entry["role"] or entry["muted_until"] or entry["banned_until"] or entry["knew"]):
+        values["ended"] = EPOCH + timedelta(milliseconds=intent["at"])
+    return values

@@ -24,6 +24,7 @@ from hubbub.history.mongo_intents import (
     standing_of,
 )
 from hubbub.history.mongo_marks import IS_MEMBER, UNREAD_MOST, unread_filter
+from hubbub.history.mongo_people import read_people
 from hubbub.history.mongo_rooms import room_of
 from hubbub.history.mongo_server import MongoServer
 from hubbub.history.standing_rules import said
@@ -32,7 +33,6 @@ __all__ = [
     "read_arrival",
     "read_member_ids",
     "read_members",
-    "read_people",
     "read_room",
     "read_rooms",
     "read_standing",
@@ -174,7 +174,9 @@ async def read_standings_of(server: MongoServer, user: str, *, now: int) -> dict
 
 async def read_arrival(server: MongoServer, user: str, *, now: int) -> Arrival:
     """As `History.arrival`."""
-    standings, people = await asyncio.gather(read_standings_of(server, user, now=now), read_people(server, [user]))
+    standings, people = await asyncio.gather(
+        read_standings_of(server, user, now=now), read_people(server.people, [user])
+    )
     return Arrival(standings, people.get(user))
 
 
@@ -211,17 +213,6 @@ async def read_member_ids(server: MongoServer, uid: str, candidates: Sequence[st
         None
     )
     return frozenset(document["user"] for document in found)
-
-
-async def read_people(server: MongoServer, ids: Sequence[str]) -> dict[str, tuple[Person, int]]:
-    """As `History.people`."""
-    if not ids:
-        return {}
-    found = await server.people.find({"_id": {"$in": [*dict.fromkeys(ids)]}}).to_list(None)
-    return {
-        document["_id"]: (Person(document["_id"], document["name"], document["guest"]), int(document["seen_at"]))
-        for document in found
-    }
 
 
 # -- inside ------------------------------------------------------------------------------------------------------------

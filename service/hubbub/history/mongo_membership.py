@@ -16,7 +16,6 @@ from typing import Any, Final, Generic, TypeVar
 
 import pymongo
 from bson.errors import BSONError
-from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from hubbub.errors import HubbubError
@@ -25,9 +24,10 @@ from hubbub.history.mongo_book import Book
 from hubbub.history.mongo_errors import RETRY_AFTER_S, as_hubbub_error
 from hubbub.history.mongo_intents import clear_intent, intent_of, standing_id, standing_of, write_standings
 from hubbub.history.mongo_marks import newest_seq
-from hubbub.history.mongo_server import CALL_TIMEOUT_MS, Documents, MongoServer
+from hubbub.history.mongo_people import read_people, remember_new
+from hubbub.history.mongo_server import CALL_TIMEOUT_MS, MongoServer
 
-__all__ = ["Memberships", "remember_people"]
+__all__ = ["Memberships"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ class _Change(Generic[T]):
 
     user: str
     apply: Callable[[Book], T]
+    is_named: bool
     newest: bool
     line: bool
     future: asyncio.Future[T]
@@ -91,6 +92,7 @@ class Memberships:
             uid,
             person.id,
             lambda book: book.join(person, at=at, role=role, need_invite=need_invite),
+            is_named=True,
             newest=True,
         )
 
@@ -104,7 +106,7 @@ class Memberships:
 
     async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
         _check_text(person.id, person.name)
-        return await self._submit(uid, person.id, lambda book: book.invite(person, at=at))
+        return await self._submit(uid, person.id, lambda book: book.invite(person, at=at), is_named=True)
 
     async def set_role(self, uid: str, user: str, role: Role) -> Standing:
         return await self._submit(uid, user, lambda book: book.set_role(user, role), line=True)
@@ -118,7 +120,14 @@ class Memberships:
     # -- lanes -------------------------------------------------------------------------------------------------------
 
     async def _submit(
-        self, uid: str, user: str, apply: Callable[[Book], T], *, newest: bool = False, line: bool = False
+        self,
+        uid: str,
+        user: str,
+        apply: Callable[[Book], T],
+        *,
+        is_named: bool = False,
+        newest: bool = False,
+        line: bool = False,
     ) -> T:
         """Hand a change in; its result once it is durable."""
         # Text that cannot be stored must fail its own change, not the batch that it would be in.
@@ -128,7 +137,7 @@ class Memberships:
         if self._waiting >= WAITING_MOST:
             raise HubbubError("unavailable", "Too many changes of members are waiting.", retry_after=RETRY_AFTER_S)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        change = _Change(user, apply, newest, line, future)
+        change = _Change(user, apply, is_named, newest, line, future)
         lane = self._lanes.get(uid)
         if lane is None:
             lane = self._lanes[uid] = _Lane()
@@ -193,7 +202,7 @@ class Memberships:
         pending = room.get("pending")
         if pending is not None and pending["v"] != self._written.get(uid):
             await write_standings(self._server.standings, uid, pending)
-        book = await self._open_book(room, batch)
+        book, known = await self._open_book(room, batch)
         outcomes = [_outcome(change, book) for change in batch]
         changed = book.changed()
         if not changed:
@@ -205,7 +214,7 @@ class Memberships:
                 {"$set": {"v": intent["v"], "members": book.members, "pending": intent}},
             ),
             # Names are no part of what is decided: who is remembered without having been let in is not harmed.
-            remember_people(self._server.people, [*book.people.values()]),
+            remember_new(self._server.people, [*book.people.values()], known=known),
         )
         if updated.matched_count == 0:
             return None
@@ -214,7 +223,10 @@ class Memberships:
         self._clear_soon(room["_id"], uid, intent["v"])
         return outcomes
 
-    async def _open_book(self, room: Mapping[str, Any], batch: Sequence[_Change[Any]]) -> Book:
+    async def _open_book(
+        self, room: Mapping[str, Any], batch: Sequence[_Change[Any]]
+    ) -> tuple[Book, Mapping[str, tuple[Person, int]]]:
+        """The book for a batch, and what is known of the people in it who come with a name."""
         uid: str = room["uid"]
         standings = self._server.standings
         ids = [standing_id(uid, user) for user in dict.fromkeys(change.user for change in batch)]
@@ -227,16 +239,19 @@ class Memberships:
             for role in ("moderator", "member"):
                 first = standings.find({"room": uid, "role": role}).sort([("joined_at", 1), ("user", 1)])
                 reads.append(first.limit(2 * few).to_list(None))
-        newest, (own, *lines) = await asyncio.gather(
-            self._newest(uid, asked=any(change.newest for change in batch)), asyncio.gather(*reads)
+        newest, known, (own, *lines) = await asyncio.gather(
+            self._newest(uid, asked=any(change.newest for change in batch)),
+            read_people(self._server.people, [change.user for change in batch if change.is_named]),
+            asyncio.gather(*reads),
         )
-        return Book(
+        book = Book(
             members=int(room["members"]),
             capacity=int(room["capacity"]),
             standings=[standing_of(document) for document in own],
             line=[standing_of(document) for line in lines for document in line],
             newest=newest,
         )
+        return book, known
 
     async def _newest(self, uid: str, *, asked: bool) -> int:
         return await newest_seq(self._server.messages, uid) if asked else 0
@@ -262,16 +277,6 @@ class Memberships:
             await clear_intent(self._server.rooms, id, uid, version)
         except PyMongoError as error:
             as_hubbub_error(error)  # It is logged there. Whoever reads the room next writes the intent again.
-
-
-async def remember_people(people: Documents, seen: Sequence[tuple[Person, int]]) -> None:
-    """Record names with the times at which they were seen, as `History.remember`, for several at once."""
-    if seen:
-        updates = [
-            UpdateOne({"_id": person.id}, {"$set": {"name": person.name, "guest": person.guest, "seen_at": at}}, True)
-            for person, at in seen
-        ]
-        await people.bulk_write(updates, ordered=False)
 
 
 def _outcome(change: _Change[Any], book: Book) -> Any:

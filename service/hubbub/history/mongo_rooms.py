@@ -17,9 +17,10 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from hubbub.errors import HubbubError
 from hubbub.history.base import MEMBER_ROLES, Person, Room, Standing
 from hubbub.history.mongo_batch import newest_revision
+from hubbub.history.mongo_book import Changed
 from hubbub.history.mongo_errors import as_hubbub_error
 from hubbub.history.mongo_intents import WITHOUT_PENDING, clear_intent, intent_of, write_standings
-from hubbub.history.mongo_membership import remember_people
+from hubbub.history.mongo_people import read_people, remember_new
 from hubbub.history.mongo_server import Documents, MongoServer
 
 __all__ = ["bury_slice", "create_room", "delete_room", "fold", "room_of", "update_room"]
@@ -55,7 +56,7 @@ def room_of(document: Mapping[str, Any], *, head: int) -> Room:
 async def create_room(server: MongoServer, room: Room, members: Sequence[tuple[Standing, Person]], *, at: int) -> Room:
     """As `History.create_room`; `at` is the time now. The room is there with the intent to have these members."""
     count = sum(standing.role in MEMBER_ROLES for standing, _ in members)
-    intent = intent_of(1, [(standing, True) for standing, _ in members], at=at)
+    intent = intent_of(1, [Changed(standing, is_new=True, marks=True) for standing, _ in members], at=at)
     document = {
         "_id": room.id,
         "uid": room.uid,
@@ -77,7 +78,7 @@ async def create_room(server: MongoServer, room: Room, members: Sequence[tuple[S
         raise HubbubError("conflict", "There is a room of this id.") from None
     await asyncio.gather(
         write_standings(server.standings, room.uid, intent),
-        remember_people(server.people, [(person, room.created_at) for _, person in members]),
+        _remember(server.people, [(person, room.created_at) for _, person in members]),
     )
     try:
         await clear_intent(server.rooms, room.id, room.uid, 1)
@@ -149,6 +150,11 @@ async def bury_slice(server: MongoServer, *, now: int) -> bool:
         if abs(now - grave["at"]) > WAKE_MS:
             await server.graveyard.delete_one({"_id": uid})
     return False
+
+
+async def _remember(people: Documents, seen: Sequence[tuple[Person, int]]) -> None:
+    known = await read_people(people, [person.id for person, _ in seen])
+    await remember_new(people, seen, known=known)
 
 
 async def _remove_slice(documents: Documents, uid: str) -> int:
