@@ -1,4 +1,4 @@
-"""The rooms in memory, and how what the writer reports becomes events."""
+"""The rooms in memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from typing import cast
 
 import pytest
 
-from hubbub.domain.activerooms import ActiveRoom, ActiveRooms, Delivery
+from hubbub.domain.activerooms import ActiveRoom, ActiveRooms
 from hubbub.errors import HubbubError
-from hubbub.history.base import History, Written
+from hubbub.history.base import History
 from hubbub.transport.fanout import Fanout
-from tests.support.domain import PromptBatch, RecordingOutlet, message_of, room_of
-from tests.support.history import member, new_room, say
+from tests.support.domain import PromptBatch, RecordingOutlet, room_of
+from tests.support.history import new_room
 from tests.support.house import ChatHouse
-
-
-def revs(outlet: RecordingOutlet) -> list[int]:
-    return [document["rev"] for document in outlet.of("message")]
 
 
 class TestARoom:
@@ -135,100 +131,3 @@ class TestTheCache:
             rooms.put(room_of(f"u{number}"))
         new = rooms.put(room_of("new"))
         assert rooms.by_uid("new") is new
-
-
-class TestDelivery:
-    """A room with revisions 1 to 5, of which the feed knows none."""
-
-    @staticmethod
-    async def scene(house: ChatHouse, *, listeners: int = 1) -> tuple[Delivery, ActiveRoom, list[RecordingOutlet]]:
-        record = await new_room(house.chat.house.history, member("ada", "owner"), id="tea")
-        room = house.chat.house.rooms.put(record)
-        outlets = [RecordingOutlet() for _ in range(listeners)]
-        for outlet in outlets:
-            house.fanout.subscribe(outlet, room.uid)
-        await say(house.chat.house.history, record.uid, *(f"body {n}" for n in range(1, 6)), sender="ada")
-        return house.chat._delivery, room, outlets
-
-    @staticmethod
-    def written(room: ActiveRoom, rev: int) -> Written:
-        return Written(message_of(room.uid, rev), claimed=rev)
-
-    async def test_every_subscriber_gets_every_revision_in_order(self, house: ChatHouse) -> None:
-        delivery, room, outlets = await self.scene(house, listeners=3)
-        for rev in range(1, 6):
-            delivery.written(room.uid, self.written(room, rev))
-        assert [revs(outlet) for outlet in outlets] == [[1, 2, 3, 4, 5]] * 3
-        assert outlets[0].of("message")[0]["room"] == "tea"
-
-    async def test_a_hole_is_filled_from_the_store(self, house: ChatHouse) -> None:
-        delivery, room, (outlet,) = await self.scene(house)
-        delivery.written(room.uid, self.written(room, 1))
-        delivery.written(room.uid, self.written(room, 4))
-        await room.wait_delivered(4)
-        assert revs(outlet) == [1, 2, 3, 4]
-        assert outlet.of("message")[1]["body"] == "body 2"
-        delivery.written(room.uid, self.written(room, 3))
-        delivery.written(room.uid, self.written(room, 5))
-        assert revs(outlet) == [1, 2, 3, 4, 5]
-
-    async def test_a_head_that_was_read_is_a_hole_to_fill(self, house: ChatHouse) -> None:
-        delivery, room, (outlet,) = await self.scene(house)
-        delivery.know(room, 5)
-        await room.wait_delivered(5)
-        assert revs(outlet) == [1, 2, 3, 4, 5]
-
-    async def test_a_store_that_fails_is_asked_again(self, house: ChatHouse, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("hubbub.domain.activerooms._FILL_RETRY_S", 0)
-        delivery, room, (outlet,) = await self.scene(house)
-        house.store.fail("revisions", *(HubbubError("unavailable") for _ in range(3)))
-        delivery.know(room, 5)
-        await room.wait_delivered(5)
-        assert revs(outlet) == [1, 2, 3, 4, 5]
-        assert house.store.calls.count("revisions") == 4
-
-    async def test_one_fill_is_under_way_at_a_time(self, house: ChatHouse) -> None:
-        delivery, room, (outlet,) = await self.scene(house)
-        held = house.store.hold("revisions")
-        delivery.know(room, 3)
-        await held.wait()
-        delivery.know(room, 5)
-        delivery.written(room.uid, self.written(room, 5))
-        assert house.store.calls.count("revisions") == 1
-        held.release()
-        await room.wait_delivered(5)
-        assert revs(outlet) == [1, 2, 3, 4, 5]
-
-    async def test_without_subscribers_nothing_is_read_or_held(self, house: ChatHouse) -> None:
-        delivery, room, _ = await self.scene(house, listeners=0)
-        delivery.written(room.uid, self.written(room, 3))
-        assert room.feed.delivered == 3
-        delivery.know(room, 5)
-        assert room.feed.delivered == 5
-        await room.wait_delivered(5)
-        assert "revisions" not in house.store.calls
-
-    async def test_a_room_that_is_gone_ends_the_filling(self, house: ChatHouse) -> None:
-        delivery, room, (outlet,) = await self.scene(house)
-        await house.chat.house.history.delete_room(room.uid)
-        delivery.know(room, 5)
-        await asyncio.gather(*delivery._fills)
-        assert not room.filling
-        assert revs(outlet) == []
-
-    async def test_a_room_that_is_not_in_memory_is_passed_over(self, house: ChatHouse) -> None:
-        delivery, room, (outlet,) = await self.scene(house)
-        house.chat.house.rooms.forget(room.uid)
-        delivery.written(room.uid, self.written(room, 1))
-        assert revs(outlet) == []
-
-    async def test_stopping_ends_the_fills(self, house: ChatHouse) -> None:
-        delivery, room, _ = await self.scene(house)
-        held = house.store.hold("revisions")
-        delivery.know(room, 5)
-        await held.wait()
-        fills = list(delivery._fills)
-        delivery.stop()
-        await asyncio.gather(*fills, return_exceptions=True)
-        assert all(fill.cancelled() for fill in fills)
-        assert not room.filling

@@ -77,6 +77,7 @@ class UnreliableRoom(RuleBasedStateMachine):
         assert hole is not None
         after, upto = hole
         first = max(self.start, after - late) + 1
+        self.feed.drop_held(upto)
         out = self.feed.fill([revision(rev, "filled") for rev in range(first, upto + 1)])
         assert all(message.body == "filled" for rev, message in out if rev <= upto)
         self.goes_out(out)
@@ -166,6 +167,18 @@ class TestFills:
         feed.offer(*revision(2, "held"))
         out = feed.fill([revision(1, "stored"), revision(2, "stored")])
         assert [message.body for _, message in out] == ["stored", "stored"]
+
+    def test_what_was_held_below_the_head_of_a_fill_is_dropped_and_what_is_above_stays(self) -> None:
+        feed = Feed(0)
+        feed.offer(*revision(2, "older than what is read"))
+        feed.offer(*revision(4, "newer than what is read"))
+        feed.drop_held(3)
+        assert feed.offer(*revision(1)) == [revision(1)]
+        assert [message.body for _, message in feed.fill([revision(2), revision(3)])] == [
+            "at 2",
+            "at 3",
+            "newer than what is read",
+        ]
 
     def test_a_fill_that_is_late_repeats_nothing(self) -> None:
         feed = Feed(0)

@@ -10,7 +10,7 @@ from hubbub.domain.house import no_room
 from hubbub.domain.permissions import Action
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER, Person
-from tests.support.house import ChatHouse, refusal_of
+from tests.support.house import ChatHouse, outlet_of, refusal_of
 
 
 class TestEntering:
@@ -88,7 +88,10 @@ class TestForgetting:
         await house.room(ada)
         await house.join(ada)
         uid = house.uid()
-        house.chat.house.drop_room(uid)
+        room = house.chat.house.rooms.by_uid(uid)
+        assert room is not None
+        house.chat.house.close_room(room)
+        assert outlet_of(ada).of("room:removed") == [{"room": "tea", "reason": "deleted"}]
         assert house.fanout.size(uid) == 0
         assert ada.joined == set()
         assert ada.user.standings == {}

@@ -1,8 +1,4 @@
-"""The rooms that this node is busy with: their records, and their feeds to the local subscribers.
-
-`Delivery` is the one place where a change of a room becomes an event. What the writer reports goes through the room's
-feed, so that every subscriber gets every revision once and in order; what the feed misses is read from the store.
-"""
+"""The rooms that this node is busy with: their records, and their feeds to the local subscribers."""
 
 from __future__ import annotations
 
@@ -10,22 +6,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
-import structlog
-
-from hubbub.domain.activity import Activity
-from hubbub.domain.documents import message_document
-from hubbub.domain.feeds import Feed, Revision
+from hubbub.domain.feeds import Feed
 from hubbub.domain.ports import Channel
-from hubbub.errors import HubbubError
-from hubbub.history.base import History, Room, Written
+from hubbub.history.base import History, Room
 
-__all__ = ["ActiveRoom", "ActiveRooms", "Delivery"]
-
-_log = structlog.get_logger("hubbub.rooms")
-
-_FILL_RETRY_S: Final = 0.5
+__all__ = ["ActiveRoom", "ActiveRooms"]
 
 
 class ActiveRoom:
@@ -33,14 +19,13 @@ class ActiveRoom:
     are under way: for them the feed keeps what goes by, even while nobody listens yet.
     """
 
-    __slots__ = ("_waiters", "feed", "filling", "id", "joining", "last_sent", "record", "uid")
+    __slots__ = ("_waiters", "feed", "id", "joining", "last_sent", "record", "uid")
 
     def __init__(self, record: Room) -> None:
         self.record = record
         self.uid = record.uid
         self.id = record.id
         self.feed = Feed(record.head)
-        self.filling = False
         self.joining = 0
         self.last_sent: dict[str, int] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -106,6 +91,10 @@ class ActiveRooms:
             task = self._loading[room_id] = asyncio.ensure_future(self._load(room_id))
         return await asyncio.shield(task)
 
+    def all(self) -> Sequence[ActiveRoom]:
+        """All rooms in memory."""
+        return list(self._by_uid.values())
+
     def put(self, record: Room) -> ActiveRoom:
         """Take in a record that the store just returned; one that is here already keeps its feed."""
         room = self._by_uid.get(record.uid)
@@ -143,87 +132,3 @@ class ActiveRooms:
             self.forget(room.uid)
         # A look costs what there are rooms, so the next one is when some more have come.
         self._look_at = len(self._by_id) + self._keep // 8
-
-
-class Delivery:
-    """From what the writer reports to the events that subscribers get."""
-
-    def __init__(self, history: History, rooms: ActiveRooms, channel: Channel, activity: Activity) -> None:
-        self._history = history
-        self._rooms = rooms
-        self._channel = channel
-        self._activity = activity
-        self._fills: set[asyncio.Task[None]] = set()
-
-    def written(self, uid: str, written: Written) -> None:
-        """A revision was claimed and is durable. Called in commit order."""
-        message = written.message
-        if written.claimed == message.seq:
-            self._activity.touch(uid, message)
-        room = self._rooms.by_uid(uid)
-        if room is None:
-            return
-        feed = room.feed
-        is_next = written.claimed == feed.delivered + 1
-        if self._channel.size(uid) == 0 and not (room.joining > 0 and is_next):
-            feed.advance(written.claimed)
-        else:
-            ready = feed.offer(written.claimed, message)
-            if is_next and len(ready) == 1:
-                # By far the most: nothing was missing. The sender's ack shows the same document.
-                written.shown = document = message_document(room.id, message, rev=written.claimed)
-                self._channel.publish(uid, "message", document)
-                if room.joining == 0:
-                    feed.drop_backlog()
-            else:
-                self._emit(room, ready)
-            if feed.hole is not None:
-                self.repair(room)
-        room.wake()
-
-    def know(self, room: ActiveRoom, head: int) -> None:
-        """The store's head was read: a hole below it is filled, unless its revisions are on their way."""
-        if self._channel.size(room.uid) == 0:
-            if head > room.feed.delivered:
-                room.feed.advance(head)
-            room.wake()
-        else:
-            room.feed.know(head)
-            if room.feed.hole is not None:
-                self.repair(room)
-
-    def repair(self, room: ActiveRoom) -> None:
-        """Fill the feed's hole from the store."""
-        if not room.filling:
-            room.filling = True
-            task = asyncio.ensure_future(self._fill(room))
-            self._fills.add(task)
-            task.add_done_callback(self._fills.discard)
-
-    def stop(self) -> None:
-        for task in self._fills:
-            task.cancel()
-
-    async def _fill(self, room: ActiveRoom) -> None:
-        try:
-            while (hole := room.feed.hole) is not None:
-                after, upto = hole
-                try:
-                    revisions = await self._history.revisions(room.uid, after=after, upto=upto)
-                except HubbubError as error:
-                    _log.warning("feed.fill_failed", room=room.uid, code=error.code)
-                    await asyncio.sleep(_FILL_RETRY_S)
-                    continue
-                self._emit(room, room.feed.fill(revisions))
-                room.wake()
-                if not revisions and room.feed.hole == hole:
-                    # The room was deleted beneath us: there is nothing to fill it from.
-                    return
-        finally:
-            room.filling = False
-
-    def _emit(self, room: ActiveRoom, revisions: Sequence[Revision]) -> None:
-        for rev, message in revisions:
-            self._channel.publish(room.uid, "message", message_document(room.id, message, rev=rev))
-        if room.joining == 0:
-            room.feed.drop_backlog()

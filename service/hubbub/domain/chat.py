@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hubbub.domain.activerooms import ActiveRooms, Delivery
+from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.clock import Clock
+from hubbub.domain.delivery import Delivery
 from hubbub.domain.house import House
 from hubbub.domain.identity import Identity
 from hubbub.domain.limits import Limits
@@ -28,7 +29,7 @@ class Chat:
         active = ActiveRooms(history, channel)
         self.house = House(history, writer, channel, roster, active, clock, limits)
         self._activity = Activity(roster, channel, room_id=self._room_id)
-        self._delivery = Delivery(history, active, channel, self._activity)
+        self._delivery = Delivery(history, active, channel, self._activity, on_gone=self.house.close_room)
         self.rooms = RoomService(self.house)
         self.membership = Membership(self.house, self.rooms)
         self.posting = Posting(self.house)
@@ -56,6 +57,10 @@ class Chat:
         room = self.house.rooms.by_uid(uid)
         if room is not None:
             client.outlet.emit("gap", {"room": room.id, "head": room.feed.delivered})
+
+    def start(self) -> None:
+        """Begin what runs beside. The store is open."""
+        self._delivery.start()
 
     async def close(self) -> None:
         """Stop what runs beside, and wait for what is on its way to the store."""

@@ -28,7 +28,7 @@ class Feed:
     exceed that is dropped, since a fill brings it back.
     """
 
-    def __init__(self, delivered: int, *, keep: int = 1024, hold: int = 1024) -> None:
+    def __init__(self, delivered: int, *, keep: int = 1024, hold: int = 256) -> None:
         self.delivered = delivered
         self._head = delivered
         self._hold = hold
@@ -57,6 +57,11 @@ class Feed:
     def know(self, head: int) -> None:
         """The store's head was seen to be `head`: everything up to it exists."""
         self._head = max(self._head, head)
+
+    def drop_held(self, upto: int) -> None:
+        """A fill up to `upto` begins: it brings newer documents than those that are held for these revisions."""
+        if self._early:
+            self._early = {rev: message for rev, message in self._early.items() if rev > upto}
 
     def fill(self, revisions: Iterable[Revision]) -> Sequence[Revision]:
         """Revisions came from the store. They replace what was held for them. Returns what goes out now, in order."""

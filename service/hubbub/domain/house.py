@@ -99,8 +99,17 @@ class House:
             user = self.user(await self.person(user_id))
             self.channel.publish(room.uid, "member", {"room": room.id, "user": user, **news})
 
-    def drop_room(self, uid: str) -> None:
-        """Forget a room that is gone from the store."""
-        self.channel.close(uid)
-        self.rooms.forget(uid)
-        self.roster.forget_room(uid)
+    def close_room(self, room: ActiveRoom) -> None:
+        """A room is gone from the store: tell its members, whoever was invited and its subscribers, and forget it."""
+        document = {"room": room.id, "reason": "deleted"}
+        elsewhere = [
+            each.outlet
+            for user in self.roster.with_role(room.uid)
+            for each in user.clients
+            if room.uid not in each.joined and each.identity.covers(room.id)
+        ]
+        self.channel.publish(room.uid, "room:removed", document)
+        self.channel.send_many(elsewhere, "room:removed", document)
+        self.channel.close(room.uid)
+        self.rooms.forget(room.uid)
+        self.roster.forget_room(room.uid)

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from hubbub.domain.activerooms import ActiveRoom, Delivery
+from hubbub.domain.activerooms import ActiveRoom
+from hubbub.domain.delivery import Delivery
 from hubbub.domain.documents import message_document, room_view_document
 from hubbub.domain.feeds import Revision
 from hubbub.domain.house import House, no_room

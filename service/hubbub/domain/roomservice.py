@@ -100,16 +100,7 @@ class RoomService:
         room = await self._house.enter(client, request["room"], Action.DELETE_ROOM)
         if not await self._house.history.delete_room(room.uid):
             raise no_room()
-        document = {"room": room.id, "reason": "deleted"}
-        elsewhere = [
-            each.outlet
-            for user in self._house.roster.with_role(room.uid)
-            for each in user.clients
-            if room.uid not in each.joined and each.identity.covers(room.id)
-        ]
-        self._house.channel.publish(room.uid, "room:removed", document)
-        self._house.channel.send_many(elsewhere, "room:removed", document)
-        self._house.drop_room(room.uid)
+        self._house.close_room(room)
         return {}
 
     # -- for the other services --------------------------------------------------------------------------------------

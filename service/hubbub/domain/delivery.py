@@ -1,0 +1,102 @@
+"""From changes of rooms to the events that subscribers get.
+
+This is the one place where a change of a room becomes an event. What the writer reports goes through the room's feed,
+so that every subscriber gets every revision once and in order; what the feed misses is read from the store (`fills`),
+and what nobody ever announced is found there (`headcheck`).
+
+Only what has a revision goes this way. What is worthless when it is late (typing, read marks, presence) is published
+directly, and never waits for a hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hubbub.domain.activerooms import ActiveRoom, ActiveRooms
+from hubbub.domain.activity import Activity
+from hubbub.domain.documents import message_document
+from hubbub.domain.feeds import Revision
+from hubbub.domain.fills import Fills
+from hubbub.domain.headcheck import HeadCheck
+from hubbub.domain.ports import Channel
+from hubbub.history.base import History, Written
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Puts what becomes known of rooms in order, and publishes it. `on_gone` is told of a room that was deleted without
+    a word.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        rooms: ActiveRooms,
+        channel: Channel,
+        activity: Activity,
+        *,
+        on_gone: Callable[[ActiveRoom], None],
+    ) -> None:
+        self._rooms = rooms
+        self._channel = channel
+        self._activity = activity
+        self._fills = Fills(history, channel, emit=self._emit)
+        self._check = HeadCheck(history, rooms, channel, know=self.know, on_gone=on_gone)
+
+    def start(self) -> None:
+        """Compare the feeds with the store from now on. The store is open."""
+        self._check.start()
+
+    def refill_all(self) -> None:
+        """Announcements were lost, or may have been: compare all feeds with the store soon, in one query."""
+        self._check.hurry()
+
+    def written(self, uid: str, written: Written) -> None:
+        """A revision was claimed and is durable. Called in commit order."""
+        message = written.message
+        if written.claimed == message.seq:
+            self._activity.touch(uid, message)
+        room = self._rooms.by_uid(uid)
+        if room is None:
+            return
+        feed = room.feed
+        is_next = written.claimed == feed.delivered + 1
+        if self._channel.size(uid) == 0 and not (room.joining > 0 and is_next):
+            feed.advance(written.claimed)
+        else:
+            ready = feed.offer(written.claimed, message)
+            if is_next and len(ready) == 1:
+                # By far the most: nothing was missing. The sender's ack shows the same document.
+                written.shown = document = message_document(room.id, message, rev=written.claimed)
+                self._channel.publish(uid, "message", document)
+                if room.joining == 0:
+                    feed.drop_backlog()
+            else:
+                self._emit(room, ready)
+            if feed.hole is not None:
+                self._fills.soon(room)
+        room.wake()
+
+    def know(self, room: ActiveRoom, head: int) -> None:
+        """The store's head was read: what is missing up to it is there, and is filled at once."""
+        feed = room.feed
+        if self._channel.size(room.uid) == 0:
+            if head > feed.delivered or feed.hole is not None:
+                feed.advance(head)
+            room.wake()
+        else:
+            feed.know(head)
+            if feed.hole is not None:
+                self._fills.now(room)
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        self._check.stop()
+        self._fills.stop()
+
+    def _emit(self, room: ActiveRoom, revisions: Sequence[Revision]) -> None:
+        for rev, message in revisions:
+            self._channel.publish(room.uid, "message", message_document(room.id, message, rev=rev))
+        if room.joining == 0:
+            room.feed.drop_backlog()
