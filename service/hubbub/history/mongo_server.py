@@ -42,6 +42,11 @@ CONNECT_TIMEOUT_MS: Final = 3_000
 
 WIRE_VERSION_LEAST: Final = 17
 """MongoDB 6.0. Older ones are past their end, and nothing was tried on them."""
+TOMBSTONES_KEPT_S: Final = 86_400
+"""How long a standing that says nothing any more stays (`mongo_intents`): far longer than a node can be late with the
+writing of an older one, which is a few calls' timeouts.
+"""
+
 
 INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
     "rooms": (IndexModel([("uid", ASCENDING)], name="uid"), IndexModel([("kind", ASCENDING), ("_id", ASCENDING)])),
@@ -55,7 +60,7 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
         IndexModel([("room", ASCENDING), ("user", ASCENDING)], unique=True),
         IndexModel([("user", ASCENDING), ("room", ASCENDING)]),
         IndexModel([("room", ASCENDING), ("role", ASCENDING), ("joined_at", ASCENDING), ("user", ASCENDING)]),
-        IndexModel([("room", ASCENDING), ("joined_at", ASCENDING), ("user", ASCENDING)]),
+        IndexModel([("ended", ASCENDING)], expireAfterSeconds=TOMBSTONES_KEPT_S),
     ),
 }
 """Of each collection. Unique ones begin with the shard key, the room's uid, so that they hold on a sharded cluster.
