@@ -31,8 +31,10 @@ __all__ = ["Memberships"]
 
 T = TypeVar("T")
 
-BATCH_MOST: Final = 1000
-"""Changes that are decided together. Each may be a standing of about 1 KB in the room's document, which has 16 MB."""
+BATCH_MOST: Final = 500
+"""Changes that are decided together. Each may be a standing of about 1 KB in the room's document, which has 16 MB, and
+all of them have to be written within the time for a call, by a server that syncs for each.
+"""
 
 WAITING_MOST: Final = 20_000
 """Changes that may wait on a node. Each belongs to a client who waits for it, and those are bounded too."""
