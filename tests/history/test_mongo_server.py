@@ -70,7 +70,7 @@ class TestConnecting:
     # The driver forgets the socket of a connection that was being tried when the client is closed.
     @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
     async def test_a_server_that_is_not_there_may_come_yet(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("hubbub.history.mongo_server.SELECTION_TIMEOUT_MS", 100)
+        monkeypatch.setattr("hubbub.history.mongo_server.CALL_TIMEOUT_MS", 100)
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         server = MongoServer(f"mongodb://127.0.0.1:{port}/hubbub")

@@ -32,21 +32,20 @@ DEFAULT_DATABASE: Final = "hubbub"
 SCHEMA_VERSION: Final = 1
 """Raised with each change of the documents that an older version would not understand; `MIGRATIONS` has the way."""
 
-CALL_TIMEOUT_MS: Final = 10_000
-"""After this a call fails as `unavailable`. Longer than an election with a healthy majority (the server's default is to
-begin one after 10 s without a heartbeat), shorter than the deadline of an event.
+CALL_TIMEOUT_MS: Final = 5_000
+"""After this a call fails as `unavailable`, whatever it waited for: a server, a connection, an answer. Shorter than the
+deadline of an event; an election may take longer, and then those who are refused come again.
 """
 
-SELECTION_TIMEOUT_MS: Final = 5_000
 CONNECT_TIMEOUT_MS: Final = 3_000
 
 WIRE_VERSION_LEAST: Final = 17
 """MongoDB 6.0. Older ones are past their end, and nothing was tried on them."""
+
 TOMBSTONES_KEPT_S: Final = 86_400
 """How long a standing that says nothing any more stays (`mongo_intents`): far longer than a node can be late with the
 writing of an older one, which is a few calls' timeouts.
 """
-
 
 INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
     "rooms": (IndexModel([("uid", ASCENDING)], name="uid"), IndexModel([("kind", ASCENDING), ("_id", ASCENDING)])),
@@ -88,7 +87,6 @@ class MongoServer:
                     uri,
                     appname="hubbub",
                     timeoutMS=CALL_TIMEOUT_MS,
-                    serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
                     connectTimeoutMS=CONNECT_TIMEOUT_MS,
                     event_listeners=list(listeners),
                 )
