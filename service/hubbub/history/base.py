@@ -13,6 +13,14 @@ One interface, several adapters (`sqlite`, later `mongo`), one body of tests ove
    nothing.
 4. Every read sees one state of the store: the `head` in its answer and the documents in it belong together.
 5. Reads never wait for writes, nor writes for reads, longer than a moment.
+6. Retention (`expire`) empties a prefix of a room: what it has emptied are the messages up to the room's *floor*. Such
+   a message is a *stub*: body, mentions, reply_to and reactions are gone, but its place, its sender, its key and its
+   revisions are kept for ever. So the head never falls, a revision that is asked for is there, and a repeated key
+   still finds its message. A stub shows itself as deleted where it has to be shown (`message_by_key`, `revisions`, an
+   `Insert` with its key), and `changes` shows it only if `seq <= since < rev`: to a reader who may hold an older
+   state of it. To everything else (`message`, `page`, `landing`, `search`, what is unread) it is not there, so a page
+   has no `more_before` at the floor. A `Change` of a stub is `not_found`. Reading a stub is the same before and
+   after it was emptied. The newest message of a room is never a stub.
 
 A room is known to the store by its **uid**, made when the room is made and never used again; a room that is deleted and
 made anew under the same id has another uid, and so another epoch. All times are integer milliseconds since the Unix
@@ -350,6 +358,19 @@ class History(Protocol):
         all public rooms as well if `public`. The index may lag by a second, but a hit is a message as it stands now,
         never deleted. A cursor that was not made here raises `HubbubError("bad_request")`.
         """
+
+    async def expire(self, *, before: int | None, keep: int | None) -> int:
+        """Do one slice of what retention asks for, in whatever rooms it is; returns how many messages were emptied.
+        0 means that nothing is left to do now.
+
+        `before` is a time: messages created earlier are emptied. `keep` is how many messages a room keeps, its newest.
+        None asks for nothing; if both are None, only what was begun is finished. A room is emptied from its oldest
+        message on, as far as each is one that either rule asks for, and its newest message stays. So a message is
+        never emptied early; one behind a message whose clock was ahead is emptied with that one. A slice is bounded;
+        what it did is durable, and what a crash interrupts is finished by the next call on any node. Several nodes may
+        do this at once.
+        """
+        ...
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 

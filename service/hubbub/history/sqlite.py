@@ -47,6 +47,7 @@ from hubbub.history.sqlite_index import index_path
 from hubbub.history.sqlite_indexer import Indexer
 from hubbub.history.sqlite_keeper import Keeper
 from hubbub.history.sqlite_readers import Readers
+from hubbub.history.sqlite_retention import Finder, Rise, empty_slice
 from hubbub.history.sqlite_search import Searcher
 from hubbub.history.sqlite_thread import WriterThread
 
@@ -75,6 +76,8 @@ class SqliteHistory:
         self._readers_count = readers
         self._resources = ExitStack()
         self._parts: _Parts | None = None
+        self._finder = Finder()
+        self._expiring = asyncio.Lock()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -169,6 +172,27 @@ class SqliteHistory:
     ) -> SearchPage:
         return await self._open_parts.searcher.search(
             uids=uids, public=public, phrases=phrases, limit=limit, cursor=cursor
+        )
+
+    async def expire(self, *, before: int | None, keep: int | None) -> int:
+        if before is None and keep is None:
+            return 0  # A slice is one transaction: nothing is ever begun and not finished.
+        async with self._expiring:
+            whole = False
+            while True:
+                whole = whole or self._finder.at_start
+                rises = await self._read(lambda connection: self._finder.look(connection, before=before, keep=keep))
+                if rises:
+                    emptied = await self._empty(rises)
+                    if emptied:
+                        return emptied
+                elif whole and self._finder.at_start:
+                    return 0
+
+    async def _empty(self, rises: Sequence[Rise]) -> int:
+        indexer, numbers = self._open_parts.indexer, [rise.no for rise in rises]
+        return await self._write(
+            lambda connection: empty_slice(connection, rises), then=lambda _: indexer.notify(numbers)
         )
 
     # -- rooms -------------------------------------------------------------------------------------------------------
