@@ -7,6 +7,7 @@ connect and after each `gap` it resumes its rooms and compares each with a fresh
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -138,7 +139,7 @@ class ChaosClient:
         requests = [self._message(room) for _ in range(self._chance.randint(2, 8))]
         acks: list[tuple[int, Any]] = []
         for number, request in enumerate(requests):
-            link.send("message:send", request, lambda ack, number=number: self._take(acks, number, ack))
+            link.send("message:send", request, functools.partial(self._take, acks, number))
         await self._wait(lambda: len(acks) == len(requests) or link.lost.done(), ACK_TIMEOUT_S, "acks of a burst")
         if [number for number, _ in acks] != list(range(len(acks))):
             raise Violation(f"{self.user}: acks of a burst came in the order {[number for number, _ in acks]}")
@@ -314,15 +315,13 @@ class ChaosClient:
         request: dict[str, Any] = {"room": replica.room, "since": since, "limit": limit}
         if since:
             request["epoch"] = replica.epoch
-        data = await self._asked(link, "room:join", request, lambda data: replica.joined(data, since=since))
+        data = await self._asked(link, "room:join", request, functools.partial(replica.joined, since=since))
         pages = 1
         self._facts(data)
         while replica.is_paging:
             since, pages = replica.synced, pages + 1
             request = {"room": replica.room, "since": since, "epoch": replica.epoch, "limit": max(limit, pages * 10)}
-            data = await self._asked(
-                link, "history:sync", request, lambda data, at=since: replica.paged(data, since=at)
-            )
+            data = await self._asked(link, "history:sync", request, functools.partial(replica.paged, since=since))
             self._facts(data)
         self._run.resumes += 1
         if replica.expected is not None:

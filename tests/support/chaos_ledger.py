@@ -152,7 +152,7 @@ class Ledger:
         for rev, message in room.revisions:
             revisions.setdefault(message.id, []).append(rev)
             messages[message.id] = message
-        for message_id in {message.id for _, message in room.revisions}:
+        for message_id in dict.fromkeys(message.id for _, message in room.revisions):
             message, claimed = messages[message_id], revisions[message_id]
             if (message.seq, message.rev) != (claimed[0], claimed[-1]):
                 raise Violation(f"{message_id} claimed {claimed}, but is at {message.seq} and {message.rev}")
