@@ -6,6 +6,7 @@ import click
 
 from hubbub.cli.serve import serve
 from hubbub.cli.token import token
+from hubbub.cli.transfers import copy, export, load_file
 from hubbub.version import VERSION
 
 __all__ = ["main"]
@@ -19,3 +20,6 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(token)
+main.add_command(export)
+main.add_command(load_file)
+main.add_command(copy)

@@ -1,0 +1,433 @@
+"""A whole history in an SQLite file, to read in one state or to fill.
+
+Reading needs no lock: it is one transaction on a read-only connection, beside a service that writes. Meanwhile the
+file's log cannot start anew, so it grows by what the service writes.
+
+Writing takes the lock that the service takes. Rooms that are being brought in are rows of a table of its own, which is
+there only while there are any: such a room has a number, under which its messages lie, but nothing leads to it before
+it is finished. The number is taken from the counter of the rooms, so that no other room gets it, whatever happens.
+"""
+
+# ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from hubbub.errors import HubbubError, StoreError
+from hubbub.history.archive import PAGE_BYTES, PAGE_ROWS, SEQ_MOST, ArchivedMessage, ArchivedRoom, KnownPerson, Size
+from hubbub.history.base import Message, Person, Room, Standing
+from hubbub.history.sqlite_errors import as_hubbub_error, sentence
+from hubbub.history.sqlite_file import FileLock, check_to_read, connect, open_database
+from hubbub.history.sqlite_index import index_path, remove_index
+from hubbub.history.sqlite_rooms import delete_room, folded
+from hubbub.history.sqlite_rows import (
+    HEAD,
+    MASK,
+    MEMBER,
+    MESSAGE,
+    NEWEST,
+    SHIFT,
+    STANDING,
+    encode_row,
+    fetch,
+    json_text,
+    message_from,
+    standing_from,
+)
+
+__all__ = ["SqliteArchive"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOG_PAGES: Final = 4000
+"""After this many pages the log is moved into the database: 16 MB. The service leaves that to a thread of its own."""
+
+COLUMNS: Final = "r.uid, r.id, r.kind, r.title, r.topic, r.capacity, r.slow_mode_s, r.created_at"
+ROOM: Final = f"SELECT json_array({COLUMNS}, {HEAD}, r.members, %s) FROM rooms r WHERE r.uid = :uid"
+
+UIDS: Final = """
+    SELECT json_group_array(uid) FROM (SELECT uid FROM rooms WHERE uid > :after ORDER BY uid LIMIT :most)"""
+
+STANDINGS: Final = f"""
+    SELECT json_group_array(json_array({STANDING})) FROM (
+        SELECT * FROM standings WHERE room = :no AND user > :after ORDER BY user LIMIT :most) s"""
+
+PEOPLE: Final = """
+    SELECT json_group_array(json_array(id, name, guest, seen_at)) FROM (
+        SELECT * FROM people WHERE id > :after ORDER BY id LIMIT :most)"""
+
+PEOPLE_OF: Final = """
+    SELECT json_group_array(json_array(p.id, p.name, p.guest, p.seen_at))
+    FROM json_each(:ids) j CROSS JOIN people p ON p.id = j.value"""
+
+MESSAGES: Final = f"""
+    WITH page AS (
+        SELECT place, sum(length(CAST(doc AS BLOB))) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) AS bytes,
+               row_number() OVER (ORDER BY place) AS n
+        FROM (SELECT place, doc FROM messages
+              WHERE place > (:no << {SHIFT}) + :after AND place <= (:no << {SHIFT}) + :upto ORDER BY place LIMIT :most))
+    SELECT json_group_array({MESSAGE}) FROM page CROSS JOIN messages m ON m.place = page.place
+    WHERE page.n = 1 OR page.bytes <= :max_bytes"""
+
+# Sorted by SQLite, which puts what is too much for its memory into a file.
+CHANGES: Final = f"""
+    SELECT seq, place & {MASK} FROM changes
+    WHERE place BETWEEN :no << {SHIFT} AND (:no << {SHIFT}) + {MASK} AND seq > :after AND place & {MASK} <> seq
+    ORDER BY seq, place"""
+
+PUT_MESSAGE: Final = """
+    INSERT INTO messages (place, rev, room, sender, key, deleted, created_at, bytes, doc)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (place) DO UPDATE SET rev = excluded.rev, sender = excluded.sender, key = excluded.key,
+        deleted = excluded.deleted, created_at = excluded.created_at, bytes = excluded.bytes, doc = excluded.doc"""
+
+FORGET_CHANGES: Final = f"""
+    DELETE FROM changes WHERE place BETWEEN :no << {SHIFT} AND (:no << {SHIFT}) + {MASK}
+    AND seq IN (SELECT value FROM json_each(:seqs))"""
+
+CLAIMED: Final = """
+    SELECT json_group_array(json_array(c.place, c.seq)) FROM json_each(:places) j
+    CROSS JOIN changes c ON c.place = j.value"""
+
+PUT_STANDING: Final = """
+    INSERT OR REPLACE INTO standings (room, user, role, joined_at, muted_until, banned_until, knew, read_seq)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+UNIQUE: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
+
+ARRIVALS: Final = "CREATE TABLE IF NOT EXISTS arrivals (no INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE)"
+NEXT_NO: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rooms'), 0) + 1"
+SHOW: Final = f"""
+    INSERT INTO rooms (no, uid, id, kind, title, topic, capacity, slow_mode_s, created_at, members, folded, floor)
+    VALUES (:no, :uid, :id, :kind, :title, :topic, :capacity, :slow_mode_s, :created_at,
+            (SELECT count(*) FROM standings WHERE room = :no AND role IN {MEMBER}), :folded, :floor)
+    ON CONFLICT (uid) DO UPDATE SET id = excluded.id, kind = excluded.kind, title = excluded.title,
+        topic = excluded.topic, capacity = excluded.capacity, slow_mode_s = excluded.slow_mode_s,
+        created_at = excluded.created_at, members = excluded.members,
+        folded = excluded.folded, floor = excluded.floor"""
+
+
+class SqliteArchive:
+    """`Archive` in the file at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = f"sqlite:///{path}"
+        self._path = path
+        self._stack = ExitStack()
+        self._connection: sqlite3.Connection | None = None
+        self._changes: _Changes | None = None
+        self._floor = "r.floor"
+        self._index_is_there = True
+        self._numbers: dict[str, int] = {}
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self, *, writable: bool) -> None:
+        await asyncio.to_thread(self._open, writable)
+
+    def _open(self, writable: bool) -> None:
+        with ExitStack() as stack:
+            try:
+                self._connection = self._opened_to_write(stack) if writable else self._opened_to_read(stack)
+            except OSError as error:
+                raise StoreError(f"The database {self._path} cannot be opened: {error.strerror or error}.") from error
+            except sqlite3.Error as error:
+                reason = (sentence(error) or str(error)).removesuffix(".")
+                raise StoreError(f"The database {self._path} cannot be opened: {reason}.") from error
+            self._stack = stack.pop_all()
+
+    def _opened_to_read(self, stack: ExitStack) -> sqlite3.Connection:
+        if not self._path.exists():
+            raise StoreError(f"There is no database {self._path}.")
+        connection = connect(self._path, read_only=True)
+        stack.callback(connection.close)
+        check_to_read(connection, self._path)
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(rooms)")}
+        self._floor = "r.floor" if "floor" in columns else "0"
+        connection.execute("BEGIN")
+        return connection
+
+    def _opened_to_write(self, stack: ExitStack) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._path)
+        stack.callback(lock.release)
+        lock.acquire()
+        connection = open_database(self._path)
+        stack.callback(connection.close)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        connection.execute(ARRIVALS)
+        return connection
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        self._changes = None
+        self._numbers = {}
+        with self._stack:
+            if connection is None or connection.in_transaction:
+                return
+            with suppress(sqlite3.Error):  # A disk that is full: the table may stay.
+                if connection.execute("SELECT count(*) FROM arrivals").fetchone() == (0,):
+                    connection.execute("DROP TABLE arrivals")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a piece of work on a thread; there is one at a time."""
+        connection = self._connection
+        if connection is None:
+            raise HubbubError("unavailable", "The store is closed.")
+        try:
+            return await asyncio.to_thread(work, connection, *args, **kwargs)
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise as_hubbub_error(error) from error
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def size(self) -> Size:
+        return await self._do(_size)
+
+    async def uids(self, *, after: str) -> Sequence[str]:
+        found: list[str] = await self._do(fetch, UIDS, {"after": after, "most": PAGE_ROWS})
+        return found
+
+    async def room(self, uid: str) -> ArchivedRoom | None:
+        row: list[Any] | None = await self._do(fetch, ROOM % self._floor, {"uid": uid})
+        return None if row is None else ArchivedRoom(Room(*row[:-1]), row[-1])
+
+    async def standings(self, uid: str, *, after: str) -> Sequence[Standing]:
+        return await self._do(self._standings, uid, after)
+
+    def _standings(self, connection: sqlite3.Connection, uid: str, after: str) -> Sequence[Standing]:
+        no = self._number(connection, uid)
+        rows = fetch(connection, STANDINGS, {"no": no, "after": after, "most": PAGE_ROWS})
+        return [standing for row in rows if (standing := standing_from(row)) is not None]
+
+    async def messages(self, uid: str, *, after: int, upto: int) -> Sequence[ArchivedMessage]:
+        return await self._do(self._messages, uid, after, upto)
+
+    def _messages(self, connection: sqlite3.Connection, uid: str, after: int, upto: int) -> Sequence[ArchivedMessage]:
+        no = self._number(connection, uid)
+        page = _page(connection, uid, no=no, after=after, upto=upto)
+        if not page:
+            return []
+        changes = self._changes
+        if changes is None or (changes.no, changes.after) != (no, after):
+            changes = self._changes = _Changes(connection, no, after)
+        later = changes.take(page[-1].seq)
+        return [(message, (message.seq, *later.get(message.seq, ()))) for message in page]
+
+    async def people(self, *, after: str) -> Sequence[KnownPerson]:
+        return _known(await self._do(fetch, PEOPLE, {"after": after, "most": PAGE_ROWS}))
+
+    async def people_of(self, ids: Sequence[str]) -> Mapping[str, KnownPerson]:
+        return {known[0].id: known for known in _known(await self._do(fetch, PEOPLE_OF, {"ids": json_text(ids)}))}
+
+    async def held(self, uid: str, *, first: int, last: int) -> Mapping[int, Message]:
+        return await self._do(self._held, uid, first, last)
+
+    def _held(self, connection: sqlite3.Connection, uid: str, first: int, last: int) -> Mapping[int, Message]:
+        no = self._number(connection, uid)
+        found: dict[int, Message] = {}
+        while page := _page(connection, uid, no=no, after=first - 1, upto=last):
+            found.update((message.seq, message) for message in page)
+            first = page[-1].seq + 1
+        return found
+
+    def _number(self, connection: sqlite3.Connection, uid: str) -> int:
+        """The number of a room, or of one that is being brought in."""
+        no = self._numbers.get(uid)
+        if no is None:
+            row = connection.execute("SELECT no FROM rooms WHERE uid = ?", (uid,)).fetchone()
+            if row is None and _has_arrivals(connection):
+                row = connection.execute("SELECT no FROM arrivals WHERE uid = ?", (uid,)).fetchone()
+            if row is None:
+                return 0  # No room has this number, so it has nothing.
+            no = int(row[0])
+            self._numbers = {uid: no}
+        return no
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def _change(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a piece of work in one transaction, which is on the disk when this returns."""
+
+        def transact(connection: sqlite3.Connection) -> T:
+            self._drop_index()
+            with _transaction(connection):
+                return work(connection, *args, **kwargs)
+
+        return await self._do(transact)
+
+    def _drop_index(self) -> None:
+        """The search index knows a room by its head. What arrives below it would never be found, so it is made anew."""
+        if self._index_is_there:
+            remove_index(index_path(self._path))
+            self._index_is_there = False
+
+    async def begin(self, room: ArchivedRoom) -> int:
+        return await self._change(_begin, room.room)
+
+    async def put_messages(self, room: ArchivedRoom, messages: Sequence[ArchivedMessage]) -> None:
+        await self._change(self._put_messages, room.room.uid, messages)
+
+    def _put_messages(self, connection: sqlite3.Connection, uid: str, messages: Sequence[ArchivedMessage]) -> None:
+        no = self._number(connection, uid)
+        try:
+            rows = [encode_row(no, message) for message, _ in messages]
+        except (TypeError, UnicodeEncodeError):
+            raise HubbubError("bad_request", "A message has text that cannot be stored.") from None
+        try:
+            connection.executemany(PUT_MESSAGE, rows)
+        except sqlite3.IntegrityError as error:
+            raise _taken(error, f"The room {uid} has another message with the key of one of these.") from None
+        claims = {no << SHIFT | rev: message.seq for message, revs in messages for rev in revs if rev != message.seq}
+        if claims:
+            there = dict(fetch(connection, CLAIMED, {"places": json_text([*claims])}))
+            if any(claims[place] != seq for place, seq in there.items()):
+                raise HubbubError("conflict", f"The room {uid} has another message with a revision of one of these.")
+            connection.executemany(
+                "INSERT INTO changes (place, seq) VALUES (?, ?)",
+                [claim for claim in claims.items() if claim[0] not in there],
+            )
+
+    async def drop_messages(self, uid: str, seqs: Sequence[int]) -> None:
+        await self._change(self._drop_messages, uid, seqs)
+
+    def _drop_messages(self, connection: sqlite3.Connection, uid: str, seqs: Sequence[int]) -> None:
+        no = self._number(connection, uid)
+        connection.execute(FORGET_CHANGES, {"no": no, "seqs": json_text(seqs)})
+        connection.executemany("DELETE FROM messages WHERE place = ?", [(no << SHIFT | seq,) for seq in seqs])
+
+    async def put_standings(self, uid: str, standings: Sequence[Standing]) -> None:
+        await self._change(self._put_standings, uid, standings)
+
+    def _put_standings(self, connection: sqlite3.Connection, uid: str, standings: Sequence[Standing]) -> None:
+        no = self._number(connection, uid)
+        rows = [(no, s.user, s.role, s.joined_at, s.muted_until, s.banned_until, s.knew, s.read_seq) for s in standings]
+        connection.executemany(PUT_STANDING, rows)
+
+    async def drop_standings(self, uid: str, users: Sequence[str]) -> None:
+        await self._change(self._drop_standings, uid, users)
+
+    def _drop_standings(self, connection: sqlite3.Connection, uid: str, users: Sequence[str]) -> None:
+        no = self._number(connection, uid)
+        connection.executemany("DELETE FROM standings WHERE room = ? AND user = ?", [(no, user) for user in users])
+
+    async def finish(self, room: ArchivedRoom) -> None:
+        await self._change(self._finish, room)
+
+    def _finish(self, connection: sqlite3.Connection, archived: ArchivedRoom) -> None:
+        room = archived.room
+        properties: dict[str, object] = {
+            "no": self._number(connection, room.uid),
+            "uid": room.uid,
+            "id": room.id,
+            "kind": room.kind,
+            "title": room.title,
+            "topic": room.topic,
+            "capacity": room.capacity,
+            "slow_mode_s": room.slow_mode_s,
+            "created_at": room.created_at,
+            "folded": folded(room.id, room.title),
+            "floor": archived.floor,
+        }
+        try:
+            connection.execute(SHOW, properties)
+        except sqlite3.IntegrityError as error:
+            raise _taken(error, f"There is another room with the id {room.id}.") from None
+        connection.execute("DELETE FROM arrivals WHERE uid = ?", (room.uid,))
+
+    async def put_people(self, people: Sequence[KnownPerson]) -> None:
+        rows = [(person.id, person.name, person.guest, seen_at) for person, seen_at in people]
+        await self._change(_put_people, rows)
+
+    async def delete(self, uid: str) -> None:
+        await self._change(delete_room, uid)
+
+
+class _Changes:
+    """The revisions that changes of messages claimed, by message, read as far as they are asked for."""
+
+    def __init__(self, connection: sqlite3.Connection, no: int, after: int) -> None:
+        self.no = no
+        self.after = after
+        self._rows: Iterator[tuple[int, int]] = connection.execute(CHANGES, {"no": no, "after": after})
+        self._next = next(self._rows, None)
+
+    def take(self, upto: int) -> Mapping[int, Sequence[int]]:
+        """By seq, the revisions of the messages up to this one."""
+        self.after = upto
+        found: dict[int, list[int]] = {}
+        while self._next is not None and self._next[0] <= upto:
+            seq, rev = self._next
+            found.setdefault(seq, []).append(rev)
+            self._next = next(self._rows, None)
+        return found
+
+
+def _size(connection: sqlite3.Connection) -> Size:
+    return Size(
+        *connection.execute(
+            "SELECT (SELECT count(*) FROM rooms), (SELECT count(*) FROM people), (SELECT count(*) FROM messages)"
+        ).fetchone()
+    )
+
+
+def _page(connection: sqlite3.Connection, uid: str, *, no: int, after: int, upto: int) -> list[Message]:
+    limits = {"no": no, "after": after, "upto": min(upto, SEQ_MOST), "most": PAGE_ROWS, "max_bytes": PAGE_BYTES}
+    return [message_from(uid, row) for row in fetch(connection, MESSAGES, limits)]
+
+
+def _known(rows: list[list[Any]]) -> list[KnownPerson]:
+    return [(Person(id, name, bool(guest)), seen_at) for id, name, guest, seen_at in rows]
+
+
+def _has_arrivals(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'arrivals'").fetchone() is not None
+
+
+def _begin(connection: sqlite3.Connection, room: Room) -> int:
+    row = connection.execute("SELECT uid FROM rooms WHERE id = ? AND uid <> ?", (room.id, room.uid)).fetchone()
+    if row is not None:
+        raise HubbubError("conflict", f"There is another room with the id {room.id}.")
+    found = connection.execute("SELECT no FROM arrivals WHERE uid = ?", (room.uid,)).fetchone()
+    if found is not None:
+        arrived = f"SELECT {NEWEST} FROM (SELECT :no AS no) r"
+        return int(connection.execute(arrived, {"no": found[0]}).fetchone()[0])
+    (no,) = connection.execute(NEXT_NO).fetchone()
+    connection.execute("INSERT INTO arrivals (no, uid) VALUES (?, ?)", (no, room.uid))
+    if connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'rooms'", (no,)).rowcount == 0:
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('rooms', ?)", (no,))
+    return 0
+
+
+def _put_people(connection: sqlite3.Connection, rows: Sequence[tuple[str, str, bool, int]]) -> None:
+    connection.executemany("INSERT OR REPLACE INTO people (id, name, guest, seen_at) VALUES (?, ?, ?, ?)", rows)
+
+
+def _taken(error: sqlite3.IntegrityError, sentence: str) -> Exception:
+    """What a unique index refused; any other failure of this kind as it is."""
+    return HubbubError("conflict", sentence) if error.sqlite_errorcode in UNIQUE else error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
