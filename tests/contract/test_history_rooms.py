@@ -10,6 +10,7 @@ import pytest
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER, History, Left, Person, Room, Standing
+from hubbub.history.unread import WALKED
 from tests.support.history import AMPLE_BYTES, deleting, draft, member, new_room, say, written
 
 Reopen = Callable[[], Awaitable[History]]
@@ -471,3 +472,43 @@ class TestComingIn:
         assert landing.members is None
         await history.delete_room(room.uid)
         assert await history.landing(room.uid, "ann", since=since, limit=9, max_bytes=9, members_most=1) is None
+
+    async def test_many_who_join_at_once_each_get_their_view(self, history: History) -> None:
+        users = ["ann", "bob", "cy", "dan"]
+        room = await new_room(
+            history, member("ann", "owner"), member("bob", at=1), member("cy", "invited"), capacity=1000
+        )
+        for sender in ("ann", "bob", "bob", "cy"):
+            await say(history, room.uid, "hello", sender=sender)
+        await history.commit([deleting(room.uid, 2)])
+        await history.mark_read(room.uid, "ann", 1)
+        await history.mute(room.uid, "eve", until=FOREVER)
+        views = await history.views(room.uid, [*users, "eve", "bob"], members_most=2)
+        assert views is not None
+        for user in (*users, "eve"):
+            assert views.of(user) == await history.view(room.uid, user)
+        assert views.room.head == 5
+        assert views.members == (await history.members(room.uid, limit=9, cursor=None)).members
+        few = await history.views(room.uid, ["ann"], members_most=1)
+        assert few is not None
+        assert few.members is None
+
+    async def test_of_very_much_that_is_unread_each_has_the_same_number_as_alone(self, history: History) -> None:
+        """More than a store looks at for all of them together, and most of it by one who has not read either."""
+        room = await new_room(history, *(member(user) for user in ("ann", "bob", "cy")))
+        await say(history, room.uid, *["hello"] * 400, sender="bob")
+        await say(history, room.uid, *["hello"] * (WALKED - 200), sender="ann")
+        await history.mark_read(room.uid, "cy", WALKED)
+        views = await history.views(room.uid, ["ann", "bob", "cy"], members_most=0)
+        assert views is not None
+        assert [views.of(user).unread for user in ("ann", "bob", "cy")] == [400, 1000, 200]
+        for user in ("ann", "bob", "cy"):
+            assert views.of(user) == await history.view(room.uid, user)
+
+    async def test_nobody_can_be_asked_about_in_a_room_that_is_gone(self, history: History) -> None:
+        room = await new_room(history)
+        empty = await history.views(room.uid, [], members_most=9)
+        assert empty is not None
+        assert (empty.standings, empty.unread) == ({}, {})
+        await history.delete_room(room.uid)
+        assert await history.views(room.uid, ["ann"], members_most=9) is None

@@ -58,6 +58,7 @@ __all__ = [
     "Sender",
     "Standing",
     "StandingPage",
+    "Views",
     "Written",
 ]
 
@@ -225,13 +226,15 @@ class MessagePage:
     """A run of messages read in one state of the store, ascending by `seq` or by `rev` as the reading method says.
 
     `head` is the room's head in that state. `more_before` and `more_after` say whether there are more in either
-    direction; a reading by revision sets only `more_after`.
+    direction; a reading by revision sets only `more_after`, and `floor`: up to which `seq` messages are stubs (None: not
+    said). Above it the page is the same for whoever asks, so that what one asked for can be given to others.
     """
 
     messages: Sequence[Message]
     head: int
     more_before: bool = False
     more_after: bool = False
+    floor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +277,21 @@ class Landing:
     page: MessagePage
     view: RoomView
     members: Sequence[tuple[Standing, Person]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """A room as many users see it: how they stand to it and what is unread to them, by user (nothing is recorded of
+    those who are missing), and all its members, None if they are too many.
+    """
+
+    room: Room
+    standings: Mapping[str, Standing]
+    unread: Mapping[str, int]
+    members: Sequence[tuple[Standing, Person]] | None
+
+    def of(self, user: str) -> RoomView:
+        return RoomView(self.room, self.standings.get(user), self.unread.get(user, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +423,11 @@ class History(Protocol):
         """
 
     async def view(self, uid: str, user: str) -> RoomView | None: ...
+
+    async def views(self, uid: str, users: Sequence[str], *, members_most: int) -> Views | None:
+        """`view` for many users, with `members` if the room has at most `members_most`; all in one state of the store,
+        at a cost that hardly grows with the number of users. None if there is no such room.
+        """
 
     async def landing(
         self, uid: str, user: str, *, since: int | None, limit: int, max_bytes: int, members_most: int

@@ -99,7 +99,7 @@ class MessageReader:
         found = await self._some(query, "rev", 1, limit, max_bytes)
         _, count = cut((), [(each["rev"], each["bytes"]) for each in found[:limit]], max_bytes)
         messages = [_above(each, floor) for each in found[:count]]
-        return MessagePage(messages, head, more_after=len(found) > count)
+        return MessagePage(messages, head, more_after=len(found) > count, floor=floor)
 
     async def revisions(self, uid: str, *, after: int, upto: int) -> list[tuple[int, Message]]:
         after, upto = clamped(after), clamped(upto)

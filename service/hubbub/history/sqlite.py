@@ -39,6 +39,7 @@ from hubbub.history.base import (
     SearchPage,
     Standing,
     StandingPage,
+    Views,
 )
 from hubbub.history.sqlite_batch import write_batch
 from hubbub.history.sqlite_errors import RETRY_AFTER_S, sentence
@@ -244,6 +245,11 @@ class SqliteHistory:
 
     async def view(self, uid: str, user: str) -> RoomView | None:
         return await self._read(lambda connection: lists.read_view(connection, uid, user))
+
+    async def views(self, uid: str, users: Sequence[str], *, members_most: int) -> Views | None:
+        return await self._read(
+            lambda connection: landings.read_views(connection, uid, users, members_most=members_most)
+        )
 
     async def landing(
         self, uid: str, user: str, *, since: int | None, limit: int, max_bytes: int, members_most: int

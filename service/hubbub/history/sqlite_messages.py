@@ -66,7 +66,7 @@ NEWS: Final = f"(m.place & {MASK} > r.floor OR m.place & {MASK} <= :since)"
 """A message that was emptied is news only for those who may have it as it was before."""
 
 CHANGES: Final = f"""
-    SELECT json_array(r.no, {HEAD},
+    SELECT json_array({HEAD}, r.floor,
         (SELECT json_group_array(json_array(seq, bytes, place)) FROM (
             SELECT m.place & {MASK} AS seq, m.bytes, m.place FROM messages m
             WHERE m.place > (r.no << {SHIFT}) + max(:since, r.floor) AND m.place <= (r.no << {SHIFT}) + {MASK}
@@ -159,14 +159,14 @@ def read_changes(connection: sqlite3.Connection, uid: str, *, since: int, limit:
     """As `History.changes`."""
     with snapshot(connection):
         parameters = {"uid": uid, "since": clamp(since), "most": limit + 1}
-        _, head, sent, changed = _known(fetch(connection, CHANGES, parameters))
+        head, floor, sent, changed = _known(fetch(connection, CHANGES, parameters))
         above = sorted(sent + changed)[: limit + 1] if changed else sent
         _, count = cut((), above[:limit], max_bytes)
         messages: list[Message] = []
         if count:
             rows = fetch(connection, AT, {"places": json_text([place for _, _, place in above[:count]])})
             messages = sorted((message_from(uid, row) for row in rows), key=lambda message: message.rev)
-    return MessagePage(messages, head, more_after=len(above) > count)
+    return MessagePage(messages, head, more_after=len(above) > count, floor=floor)
 
 
 def read_revisions(connection: sqlite3.Connection, uid: str, *, after: int, upto: int) -> list[tuple[int, Message]]:

@@ -17,6 +17,7 @@ import orjson
 
 from hubbub.history.base import Message, Person, Room, RoomView, Sender, Standing
 from hubbub.history.sizes import document_bytes
+from hubbub.history.unread import UNREAD_MOST
 
 __all__ = [
     "Row",
@@ -36,7 +37,6 @@ __all__ = [
 
 SHIFT: Final = 36
 MASK: Final = (1 << SHIFT) - 1
-UNREAD_MOST: Final = 1000
 MEMBER: Final = "('owner', 'moderator', 'member')"
 """Written exactly as in the partial indexes, or SQLite does not see that they fit."""
 
