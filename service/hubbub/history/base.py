@@ -226,8 +226,8 @@ class MessagePage:
     """A run of messages read in one state of the store, ascending by `seq` or by `rev` as the reading method says.
 
     `head` is the room's head in that state. `more_before` and `more_after` say whether there are more in either
-    direction; a reading by revision sets only `more_after`, and `floor`: up to which `seq` messages are stubs (None: not
-    said). Above it the page is the same for whoever asks, so that what one asked for can be given to others.
+    direction; a reading by revision sets only `more_after`, and `floor`: up to which `seq` messages are stubs (None if
+    not said). Above it the page is the same for whoever asks, so that what one asked for can be given to others.
     """
 
     messages: Sequence[Message]
