@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from hubbub.errors import HubbubError
 from hubbub.history.base import Change, History, Insert, Outcome, Written
 from hubbub.history.sqlite import SqliteHistory
-from hubbub.history.writer import GATHER_S, Writer
+from hubbub.history.writer import GATHER_S, PATIENCE_S, Writer
 from tests.support.history import Op, draft, editing, new_room, open_sqlite
+from tests.support.virtualtime import run_in_virtual_time
 
 
 class HeldHistory(SqliteHistory):
@@ -203,6 +205,7 @@ class TestBounds:
         with pytest.raises(HubbubError) as caught:
             writer.submit(draft(uid, "one more"))
         assert (caught.value.code, caught.value.retry_after) == ("unavailable", 1.0)
+        assert writer.refused == 1
         history.gate.set()
         await asyncio.gather(*futures)
         assert (writer.queued, writer.queued_bytes) == (0, 0)
@@ -250,6 +253,193 @@ class TestFailures:
         assert repeat.duplicate
         assert told.written == [(uid, 1)]
         assert writer.queued == 0
+
+
+class TroubledStore:
+    """What a writer needs of a store, in memory: a commit takes `takes_s`, or fails at once while `fails`.
+
+    A commit that is cancelled is made all the same, as a server does that has the request already.
+    """
+
+    def __init__(self) -> None:
+        self.takes_s = 0.0
+        self.fails = False
+        self.lanes = 1
+        self.heads: dict[str, int] = {}
+        self.committed: list[str] = []
+        self.asked_at: list[float] = []
+        self.now: Callable[[], float] = asyncio.get_running_loop().time
+
+    def lane(self, uid: str) -> str:
+        return uid if self.lanes > 1 else "all"
+
+    async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
+        self.asked_at.append(self.now())
+        if self.fails:
+            raise HubbubError("unavailable", "The store is down.", retry_after=1)
+        try:
+            await asyncio.sleep(self.takes_s)
+        finally:
+            outcomes = [self._insert(op) for op in batch if isinstance(op, Insert)]
+        return outcomes
+
+    def _insert(self, op: Insert) -> Written:
+        uid = op.message.uid
+        rev = self.heads[uid] = self.heads.get(uid, 0) + 1
+        self.committed.append(op.message.key)
+        return Written(op.message.placed(rev), claimed=rev)
+
+
+class Senders:
+    """Sends through a writer in virtual time, and keeps the answers in the order in which they came."""
+
+    def __init__(self, **bounds: float) -> None:
+        self.store = TroubledStore()
+        self.now = self.store.now
+        self.answers: list[tuple[str, str]] = []
+        self.errors: list[HubbubError] = []
+        self.writer = Writer(
+            cast(History, self.store),
+            max_queued=int(bounds.get("max_queued", 1000)),
+            max_queued_bytes=10**8,
+            max_batch=int(bounds.get("max_batch", 10)),
+            on_written=lambda uid, written: None,
+            clock=self.now,
+        )
+
+    def send(self, key: str, uid: str = "u") -> None:
+        try:
+            future = self.writer.submit(draft(uid, key))
+        except HubbubError as error:
+            self._fail(key, error)
+        else:
+            future.add_done_callback(lambda done: self._answer(key, done))
+
+    def _answer(self, key: str, done: asyncio.Future[Written]) -> None:
+        error = done.exception()
+        if error is None:
+            self.answers.append((key, "ok"))
+        else:
+            assert isinstance(error, HubbubError)
+            self._fail(key, error)
+
+    def _fail(self, key: str, error: HubbubError) -> None:
+        self.answers.append((key, error.code))
+        self.errors.append(error)
+
+    def keys(self, code: str) -> list[str]:
+        return [key for key, answer in self.answers if answer == code]
+
+
+class TestUnderPressure:
+    """A store that is slow, stuck or away."""
+
+    def test_writes_are_acknowledged_late_then_refused_and_drained_when_the_store_is_back(self) -> None:
+        async def test() -> None:
+            senders = Senders(max_queued=50)
+            senders.store.takes_s = 2
+            for number in range(60):
+                senders.send(f"k{number}")
+            assert senders.keys("unavailable") == [f"k{number}" for number in range(50, 60)]
+            assert (senders.writer.queued, senders.writer.refused) == (50, 10)
+            assert all(error.retry_after == 1.0 for error in senders.errors)
+            await asyncio.sleep(3)
+            assert senders.keys("ok") == [f"k{number}" for number in range(10)]
+            senders.store.takes_s = 0
+            await asyncio.sleep(5)
+            assert senders.keys("ok") == [f"k{number}" for number in range(50)] == senders.store.committed
+            assert (senders.writer.queued, senders.writer.queued_bytes, senders.writer.oldest_s) == (0, 0, 0)
+
+        run_in_virtual_time(test())
+
+    def test_the_time_after_which_to_come_again_grows_while_the_store_is_stuck(self) -> None:
+        async def test() -> None:
+            senders = Senders(max_queued=5)
+            senders.store.takes_s = 3600
+            for number in range(5):
+                senders.send(f"k{number}")
+            asked = []
+            for _ in range(6):
+                senders.send("more")
+                asked.append(senders.errors[-1].retry_after)
+                assert senders.errors[-1].retry_after == max(1.0, round(senders.writer.oldest_s, 1))
+                await asyncio.sleep(3)
+            assert asked == [1.0, 3.0, 6.0, 9.0, 12.0, 15.0]
+
+        run_in_virtual_time(test())
+
+    def test_a_commit_that_hangs_keeps_nobody_for_ever(self) -> None:
+        """Its own callers and those behind it are answered, in order; the lane goes on when the store does."""
+
+        async def test() -> None:
+            senders = Senders(max_batch=3)
+            senders.store.takes_s = 10**6
+            for number in range(6):
+                senders.send(f"k{number}")
+            await asyncio.sleep(PATIENCE_S - 1)
+            assert senders.answers == []
+            senders.send("later")
+            senders.store.takes_s = 0.1
+            await asyncio.sleep(3)
+            assert [key for key, _ in senders.answers] == ["k0", "k1", "k2", "k3", "k4", "k5", "later"]
+            assert senders.keys("unavailable") == [f"k{number}" for number in range(6)]
+            assert senders.keys("ok") == ["later"]
+            # Of the first nobody knew; it was made after all. Of those that waited it is sure that they were not.
+            assert senders.store.committed == ["k0", "k1", "k2", "later"]
+            assert all((error.retry_after or 0) >= 1 for error in senders.errors)
+            assert (senders.writer.failed, senders.writer.refused, senders.writer.queued) == (1, 3, 0)
+
+        run_in_virtual_time(test())
+
+    def test_a_queue_that_is_too_slow_does_not_write_what_nobody_waits_for(self) -> None:
+        async def test() -> None:
+            senders = Senders(max_batch=1)
+            senders.store.takes_s = 6
+            for number in range(10):
+                senders.send(f"k{number}")
+            await asyncio.sleep(60)
+            assert senders.keys("ok") == [f"k{number}" for number in range(4)] == senders.store.committed
+            assert senders.keys("unavailable") == [f"k{number}" for number in range(4, 10)]
+
+        run_in_virtual_time(test())
+
+    @pytest.mark.parametrize("lanes", [1, 40])
+    def test_a_store_that_fails_at_once_is_not_asked_in_a_circle(self, lanes: int) -> None:
+        async def test() -> None:
+            senders = Senders()
+            senders.store.lanes = lanes
+            senders.store.fails = True
+            for number in range(400):
+                senders.send(f"k{number}", f"u{number % lanes}")
+            await asyncio.sleep(10)
+            assert len(senders.store.asked_at) <= lanes + 20
+            pauses = [later - before for before, later in itertools.pairwise(senders.store.asked_at[lanes:])]
+            assert max(pauses, default=1.0) <= 1.1
+            senders.store.fails = False
+            asked = len(senders.store.asked_at)
+            await asyncio.sleep(10)
+            assert len(senders.store.asked_at) > asked
+            assert senders.writer.queued == 0
+            assert len(senders.answers) == 400
+            assert sorted(senders.keys("ok")) == sorted(senders.store.committed)
+            senders.send("now")
+            await asyncio.sleep(0.001)
+            assert senders.answers[-1] == ("now", "ok")
+
+        run_in_virtual_time(test())
+
+    def test_an_outage_is_longer_and_longer_for_those_who_ask(self) -> None:
+        async def test() -> None:
+            senders = Senders()
+            senders.store.fails = True
+            for _ in range(60):
+                senders.send("k")
+                await asyncio.sleep(1)
+            waits = [error.retry_after for error in senders.errors]
+            assert waits == sorted(waits, key=lambda wait: wait or 0)
+            assert (waits[0], waits[-1]) == (1, 30)
+
+        run_in_virtual_time(test())
 
 
 class TestDraining:
