@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import Change, History, Insert, Outcome, Written
@@ -30,6 +30,9 @@ PATIENCE_S: Final = 20.0
 """How long a write waits for its turn, and how long a commit may take. Well within the time in which an event must be
 answered, so that who waited in vain is told that nothing was written, and not left with an unknown outcome.
 """
+
+LOOK_S: Final = 1.0
+"""How often commits are looked at that take long. A timer of its own for each would cost more than its writes."""
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
@@ -55,6 +58,8 @@ class _Waiting:
 class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
     batch: Sequence[_Waiting] = ()
+    began: float = 0.0
+    is_late: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -108,6 +113,7 @@ class Writer:
         self._pause_s = 0.0
         self._next_try = 0.0
         self._oldest = (0.0, 0.0)
+        self._look: asyncio.TimerHandle | None = None
 
     @property
     def oldest_s(self) -> float:
@@ -137,6 +143,8 @@ class Writer:
         self.queued_bytes += size_bytes
         if lane.task is None:
             lane.task = asyncio.create_task(self._run(name, lane), name=f"history-writer {name}")
+            if self._look is None:
+                self._look = self._loop.call_later(LOOK_S, self._end_late, self._loop)
         return future
 
     def _admit(self, size_bytes: int) -> None:
@@ -189,7 +197,7 @@ class Writer:
                 batch = [lane.waiting.popleft() for _ in range(min(len(lane.waiting), self._max_batch))]
                 if batch:  # Else all that waited was failed, while it was gathered.
                     lane.batch = batch
-                    await self._commit(batch)
+                    await self._commit(lane, batch)
                     lane.batch = ()
         finally:
             self._fail(lane.waiting, HubbubError("unavailable", "The writer was stopped."))
@@ -236,18 +244,29 @@ class Writer:
         self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._next_try = now + self._pause_s
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        started = self._clock()
+    def _end_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the commits that take too long, and look again as long as there are lanes."""
+        before = self._clock() - self._patience_s
+        for lane in self._lanes.values():
+            if lane.batch and lane.began <= before and lane.task is not None and not lane.is_late:
+                lane.is_late = True
+                lane.task.cancel()
+        self._look = loop.call_later(LOOK_S, self._end_late, loop) if self._lanes else None
+
+    async def _commit(self, lane: _Lane, batch: Sequence[_Waiting]) -> None:
+        started = lane.began = self._clock()
+        lane.is_late = False
         try:
-            async with asyncio.timeout(self._patience_s):
-                outcomes = await self._history.commit([waiting.op for waiting in batch])
+            outcomes = await self._history.commit([waiting.op for waiting in batch])
         except HubbubError as error:
             self._note_failure()
             self._fail(batch, error, retry_after=max(error.retry_after or 0.0, self._retry_after()))
         except asyncio.CancelledError:
-            self._fail(batch, HubbubError("unavailable", "The writer was stopped."))
-            raise
-        except TimeoutError:
+            if not lane.is_late:
+                self._fail(batch, HubbubError("unavailable", "The writer was stopped."))
+                raise
+            lane.is_late = False
+            cast(asyncio.Task[None], lane.task).uncancel()
             self._note_failure()
             logger.warning("history: a batch of %d writes took too long, its outcome is unknown", len(batch))
             self._fail(batch, HubbubError("unavailable"), retry_after=self._retry_after())
