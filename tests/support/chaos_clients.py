@@ -114,7 +114,7 @@ class ChaosClient:
         self._count += 1
         key = f"k{self._count}-{self._chance.getrandbits(48):x}"
         body = f"{self.user} says {self._count}"
-        if self._chance.random() < 0.04:
+        if self._chance.random() < 0.08:
             body = body.ljust(LONG_BODY, "x")
         self._run.ledger.sending(room, self.user, key, body)
         return {"room": room, "key": key, "body": body}

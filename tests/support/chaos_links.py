@@ -24,8 +24,9 @@ from tests.support.faults_peer import CLOSE, TEXT, frame
 __all__ = ["LeanLink", "Link", "LostError", "StockLink"]
 
 OPEN_TIMEOUT_S: Final = 20.0
-RECEIVE_BYTES: Final = 16_384
-"""A small buffer in the kernel, so that a client which does not read is noticed by the service after few events."""
+READING_BYTES: Final = 262_144
+STALLED_BYTES: Final = 4096
+"""The buffer in the kernel of a client that does not read, so that the service notices after few events."""
 
 OnEvent = Callable[[str, Any], None]
 Then = Callable[[Any], None]
@@ -76,7 +77,6 @@ class LeanLink(asyncio.Protocol):
         assert address.port is not None
         loop = asyncio.get_running_loop()
         connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         connection.setblocking(False)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -111,10 +111,12 @@ class LeanLink(asyncio.Protocol):
 
     def pause(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BYTES)
             self._transport.pause_reading()
 
     def resume(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READING_BYTES)
             self._transport.resume_reading()
 
     # -- asyncio's side ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["Fault", "Kind", "Plan", "StoreName", "make_plan"]
+__all__ = ["EVERYWHERE", "Fault", "Kind", "Plan", "StoreName", "make_plan"]
 
 
 class StoreName(StrEnum):
@@ -48,7 +48,10 @@ _LASTING: Final = {
 """Seconds, at least and at most. An SQLite store that is locked for more than one second answers `unavailable`."""
 
 _CROWDS: Final = {Kind.CUT_CLIENTS: (1, 40), Kind.STALL_CLIENTS: (1, 4)}
-_STALL_ACKS: Final = (200, 600)
+_STALL_ACKS: Final = (300, 900)
+EVERYWHERE: Final = 10
+"""Each tenth client is in all rooms. Those are the ones that do not read for a while: they miss the most."""
+
 _DELAYS_MS: Final = (5, 150)
 _MEANWHILE: Final = (Kind.KILL_SERVICE, Kind.RESTART_SERVICE, Kind.CUT_CLIENTS)
 _SEED_SALT: Final = "hubbub chaos"
@@ -122,12 +125,13 @@ def _fault(chance: random.Random, kind: Kind, after: int, clients: int) -> Fault
     if kind in (Kind.FREEZE_STORE, Kind.SLOW_STORE) and chance.random() < 0.4:
         meanwhile = _fault(chance, chance.choice(_MEANWHILE), after, clients)
     crowd = _CROWDS.get(kind)
+    candidates = range(0, clients, EVERYWHERE if kind is Kind.STALL_CLIENTS else 1)
     return Fault(
         after=after,
         kind=kind,
         seconds=round(chance.uniform(*_LASTING[kind]), 2) if kind in _LASTING else 0.0,
         delay_ms=chance.randint(*_DELAYS_MS) if kind is Kind.SLOW_STORE else 0,
-        clients=tuple(sorted(chance.sample(range(clients), chance.randint(*crowd)))) if crowd else (),
+        clients=tuple(sorted(chance.sample(candidates, chance.randint(*crowd)))) if crowd else (),
         acks=chance.randint(*_STALL_ACKS) if kind is Kind.STALL_CLIENTS else 0,
         meanwhile=meanwhile,
     )

@@ -21,7 +21,7 @@ from typing import Any, Final
 from tests.support.chaos_clients import ChaosClient
 from tests.support.chaos_ledger import Ledger
 from tests.support.chaos_links import LeanLink
-from tests.support.chaos_plan import Fault, Kind, Plan
+from tests.support.chaos_plan import EVERYWHERE, Fault, Kind, Plan
 from tests.support.chaos_replica import Comparison, Violation
 from tests.support.chaos_stores import ChaosStore, read_rooms
 from tests.support.chat import ChatClient
@@ -82,7 +82,6 @@ class Run:
         self._clients: list[ChaosClient] = []
         self._service: RunningService | None = None
         self._up = asyncio.Event()
-        self._store_up = asyncio.Event()
         self._over = False
         self._idle = 0
         self._heads: asyncio.Future[Mapping[str, int]] | None = None
@@ -90,6 +89,7 @@ class Run:
         self._started = time.monotonic()
         self._logs: list[str] = []
         self._stalls: set[asyncio.Task[None]] = set()
+        self._meanwhile: asyncio.Task[None] | None = None
 
     async def run(self) -> Summary:
         try:
@@ -134,7 +134,6 @@ class Run:
     async def _run(self) -> Summary:
         self._heads = asyncio.get_running_loop().create_future()
         await self._store.start()
-        self._store_up.set()
         await self._start_service()
         await self._make_rooms()
         self._clients = list(self._make_clients())
@@ -150,15 +149,16 @@ class Run:
             late = [task.get_name() for task in tasks if not task.done()]
             raise Violation(f"these clients do not come to an end: {late}") from None
         finally:
-            for task in (faults, *tasks, *self._stalls):
+            begun = [faults, *tasks, *self._stalls, *([self._meanwhile] if self._meanwhile is not None else [])]
+            for task in begun:
                 task.cancel()
-            await asyncio.gather(faults, *tasks, *self._stalls, return_exceptions=True)
+            await asyncio.gather(*begun, return_exceptions=True)
         return await self._judge()
 
     def _make_clients(self) -> Iterator[ChaosClient]:
         for number in range(self.plan.clients):
-            # Most are in two rooms; each tenth is in all, so that one which does not read misses much.
-            count = ROOMS if number % 10 == 0 else 2
+            # Most are in two rooms; a few are in all, so that one which does not read misses much.
+            count = ROOMS if number % EVERYWHERE == 0 else 2
             rooms = [self._rooms[(number + step) % ROOMS] for step in range(count)]
             is_stock = number % (self.plan.clients // STOCK_CLIENTS or 1) == 1
             yield ChaosClient(number, self.plan.seed, rooms, self, is_stock=is_stock)
@@ -268,6 +268,9 @@ class Run:
                         link.cut()
             case Kind.STALL_CLIENTS:
                 self._stalls.add(asyncio.create_task(self._stall(fault)))
+        if fault.meanwhile is not None and self._meanwhile is not None:
+            await self._meanwhile
+            self._meanwhile = None
         self.note(f"{fault.kind}: done")
 
     async def _last(self, fault: Fault) -> None:
@@ -278,8 +281,8 @@ class Run:
         await asyncio.sleep(fault.seconds / 2)
         meanwhile = asyncio.create_task(self._do(fault.meanwhile))
         await asyncio.sleep(fault.seconds / 2)
-        # A service cannot start on a store that is frozen: what is begun here may end when the fault has.
-        self._stalls.add(meanwhile)
+        # A service cannot start on a store that is frozen: what is begun here ends when the fault has, before the next.
+        self._meanwhile = meanwhile
 
     async def _stall(self, fault: Fault) -> None:
         """These clients read nothing until the others have got so many acks."""
