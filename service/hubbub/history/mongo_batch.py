@@ -20,7 +20,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -98,8 +98,9 @@ class Committer:
 
     async def _commit_room(self, uid: str, ops: Sequence[Insert | Change]) -> Sequence[Outcome]:
         known = self._fresh(uid)
-        if known is not None:
-            # The room is very likely still there: whether it is, is asked beside the writing.
+        if known is not None and all(isinstance(op, Insert) for op in ops):
+            # The room is very likely still there: whether it is, is asked beside the writing. Changes wait for the
+            # answer, because it says up to where there is nothing to be changed any more.
             look = asyncio.ensure_future(self._look(uid))
             try:
                 outcomes = await self._write(uid, ops, known)
@@ -112,10 +113,13 @@ class Committer:
         else:
             try:
                 floor = await self._look(uid)
-                known = None if floor is None else await self._read(uid, floor)
+                if known is not None and floor is not None:
+                    known.floor = max(known.floor, floor)
+                elif floor is not None:
+                    known = await self._read(uid, floor)
             except (PyMongoError, UnicodeError) as error:
                 return _all(ops, as_hubbub_error(error))
-            outcomes = [] if known is None else await self._write(uid, ops, known)
+            outcomes = [] if known is None or floor is None else await self._write(uid, ops, known)
         if floor is None:
             self.forget(uid)
             return _all(ops, HubbubError("not_found", "There is no such room."))
@@ -141,7 +145,7 @@ class Committer:
         return known
 
     async def _write(self, uid: str, ops: Sequence[Insert | Change], known: _Known) -> list[Outcome]:
-        work = _Batch(self._server.messages, uid, ops, known)
+        work = _Batch(self._server.messages, uid, ops, known, look=self._look)
         try:
             await work.run()
         except (PyMongoError, UnicodeError) as error:
@@ -160,8 +164,17 @@ class Committer:
 class _Batch:
     """The writes of one room on their way. `outcomes` grows in their order, as far as `_claim` got."""
 
-    def __init__(self, messages: Documents, uid: str, ops: Sequence[Insert | Change], known: _Known) -> None:
+    def __init__(
+        self,
+        messages: Documents,
+        uid: str,
+        ops: Sequence[Insert | Change],
+        known: _Known,
+        *,
+        look: Callable[[str], Awaitable[int | None]],
+    ) -> None:
         self._messages = messages
+        self._look = look
         self._uid = uid
         self._ops = ops
         self._known = known
@@ -219,6 +232,7 @@ class _Batch:
         found = await self._messages.find_one(
             {"room": self._uid, "sender": message.sender.id, "key": message.key}, WITHOUT_REVS
         )
+        self._known.floor = max(self._known.floor, await self._look(self._uid) or 0)
         if found is None:
             await self._number_anew()
             return
@@ -240,6 +254,9 @@ class _Batch:
             message = message_of(found)
             is_stub = found.get("stub", False) or message.seq <= self._known.floor
             self._read[message.seq] = None if is_stub else message
+            # It may have been changed since the head was read. An index does not keep a revision from being claimed
+            # twice by one message, so the head has to be above all that is read.
+            self._known.head = max(self._known.head, message.rev)
 
     async def _change(self, changes: Sequence[Change]) -> None:
         """Apply what can be applied of these, from the first; at least one gets its outcome, or all was read anew."""
