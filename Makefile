@@ -39,7 +39,8 @@ docs: dev ## write the generated pages of docs/reference anew
 bench: dev ## measure; the method is in bench/README.md
 	@.ci/node . .venv/bin/python -m bench $(ARGS)
 
-chaos: dev ## the tests of tests/chaos at full length
+chaos: dev ## the tests of tests/chaos at full length; ARGS="--seed 7 --store mongo" for one run of them
+	@.ci/apt strace
 	@.ci/node . .venv/bin/python -m pytest tests/chaos --full $(ARGS)
 
 lock: dev ## write the lock files anew; UPGRADE=1 takes the newest versions

@@ -33,8 +33,8 @@ ROOMS: Final = 4
 STOCK_CLIENTS: Final = 4
 START_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 60.0
-RUN_TIMEOUT_S: Final = 120.0
-"""A run takes 10 to 30 seconds here. One that takes so long has come to a stop, and its report is wanted."""
+RUN_S_PER_ACK: Final = 0.08
+"""A run takes about a tenth of this here. One that takes so long has come to a stop, and its report is wanted."""
 TRACE_LINES: Final = 120
 SECRET: Final = "nothing that is kept outlives a run of chaos"
 _SETTINGS: Final = {"limits": "off", "outbox_bytes": 524_288, "drain_s": 2, "jwt_secret": SECRET}
@@ -93,7 +93,7 @@ class Run:
 
     async def run(self) -> Summary:
         try:
-            async with asyncio.timeout(RUN_TIMEOUT_S):
+            async with asyncio.timeout(RUN_S_PER_ACK * self.plan.acks):
                 return await self._run()
         except Exception as error:
             raise Violation(self._report(error)) from error
