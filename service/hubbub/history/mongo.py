@@ -1,0 +1,327 @@
+"""History in MongoDB: the adapter for any number of nodes.
+
+Who does what: `mongo_server` has the client, the collections and their concerns; `mongo_batch` writes messages,
+`mongo_messages` reads them; `mongo_rooms` and `mongo_membership` write rooms and how users stand to them, and
+`mongo_lists` and `mongo_landings` read both; `mongo_search` finds words. There is no transaction: what has to be
+decided in one step is one document, or a unique index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import pymongo
+from pymongo.monitoring import CommandListener
+
+from hubbub.errors import HubbubError
+from hubbub.history import mongo_landings as landings
+from hubbub.history import mongo_lists as lists
+from hubbub.history import mongo_people as people
+from hubbub.history import mongo_rooms as rooms
+from hubbub.history.base import (
+    Arrival,
+    Change,
+    Insert,
+    Landing,
+    Left,
+    Message,
+    MessagePage,
+    Outcome,
+    Person,
+    Role,
+    Room,
+    RoomPage,
+    RoomView,
+    Standing,
+    StandingPage,
+    Views,
+)
+from hubbub.history.mongo_batch import Committer
+from hubbub.history.mongo_errors import RETRY_AFTER_S, translated
+from hubbub.history.mongo_marks import mark_read
+from hubbub.history.mongo_membership import Memberships
+from hubbub.history.mongo_messages import MessageReader
+from hubbub.history.mongo_server import MongoServer
+
+__all__ = ["MongoHistory"]
+
+logger: Final = logging.getLogger(__name__)
+
+CHECK_S: Final = 2.0
+
+BURIAL_S: Final = 300.0
+"""How often deleted rooms are looked for whose node went before it had cleared them away."""
+
+BURIAL_PAUSE_S: Final = 0.05
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class MongoHistory:
+    """`History` in the database that the address names (`mongodb://HOSTS/DATABASE`, by default `hubbub`).
+
+    `clock` answers in integer milliseconds since the Unix epoch. `listeners` are told of every command.
+    """
+
+    def __init__(
+        self, uri: str, *, clock: Callable[[], int] = _now_ms, listeners: Sequence[CommandListener] = ()
+    ) -> None:
+        self._uri = uri
+        self._clock = clock
+        self._listeners = listeners
+        self._parts: _Parts | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        server = MongoServer(self._uri, listeners=self._listeners)
+        try:
+            await server.connect()
+        except BaseException:
+            await server.close()
+            raise
+        self._parts = _Parts(server, self._clock)
+
+    async def close(self) -> None:
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.close()
+
+    async def check(self) -> None:
+        async with translated():
+            with pymongo.timeout(CHECK_S):
+                await self._open_parts.server.meta.update_one({"_id": "pulse"}, {"$set": {"at": self._clock()}})
+
+    @property
+    def _open_parts(self) -> _Parts:
+        if self._parts is None:
+            raise HubbubError("unavailable", "The store is closed.", retry_after=RETRY_AFTER_S)
+        return self._parts
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def lane(self, uid: str) -> str:
+        """One for each room: what two rooms write has nothing to do with each other."""
+        return uid
+
+    async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
+        return await self._open_parts.committer.commit(batch)
+
+    async def message(self, uid: str, seq: int) -> Message | None:
+        async with translated():
+            return await self._open_parts.reader.message(uid, seq)
+
+    async def message_by_key(self, uid: str, sender: str, key: str) -> Message | None:
+        async with translated():
+            return await self._open_parts.reader.by_key(uid, sender, key)
+
+    async def page(
+        self,
+        uid: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+        limit: int,
+        max_bytes: int,
+    ) -> MessagePage:
+        async with translated():
+            return await self._open_parts.reader.page(
+                uid, before=before, after=after, around=around, limit=limit, max_bytes=max_bytes
+            )
+
+    async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
+        async with translated():
+            return await self._open_parts.reader.changes(uid, since=since, limit=limit, max_bytes=max_bytes)
+
+    async def revisions(self, uid: str, *, after: int, upto: int) -> Sequence[tuple[int, Message]]:
+        async with translated():
+            return await self._open_parts.reader.revisions(uid, after=after, upto=upto)
+
+    async def head(self, uid: str) -> int:
+        async with translated():
+            return await self._open_parts.reader.head(uid)
+
+    async def heads(self, uids: Sequence[str]) -> Mapping[str, int]:
+        async with translated():
+            return await self._open_parts.reader.heads(uids)
+
+    # -- rooms -------------------------------------------------------------------------------------------------------
+
+    async def create_room(self, room: Room, members: Sequence[tuple[Standing, Person]]) -> Room:
+        async with translated():
+            return await rooms.create_room(self._open_parts.server, room, members, at=self._clock())
+
+    async def room(self, id: str) -> Room | None:
+        async with translated():
+            return await lists.read_room(self._open_parts.server, id, now=self._clock())
+
+    async def update_room(
+        self,
+        uid: str,
+        *,
+        title: str | None = None,
+        topic: str | None = None,
+        capacity: int | None = None,
+        slow_mode_s: int | None = None,
+    ) -> Room:
+        values = {"title": title, "topic": topic, "capacity": capacity, "slow_mode_s": slow_mode_s}
+        async with translated():
+            return await rooms.update_room(self._open_parts.server, uid, values=values)
+
+    async def delete_room(self, uid: str) -> bool:
+        parts = self._open_parts
+        async with translated():
+            deleted = await rooms.delete_room(parts.server, uid, at=self._clock())
+        parts.committer.forget(uid)
+        parts.graves.set()
+        return deleted
+
+    async def rooms(
+        self, *, user: str, query: str | None, mine: bool, everything: bool, limit: int, cursor: str | None
+    ) -> RoomPage:
+        async with translated():
+            return await lists.read_rooms(
+                self._open_parts.server,
+                user=user,
+                query=query,
+                mine=mine,
+                everything=everything,
+                limit=limit,
+                cursor=cursor,
+                now=self._clock(),
+            )
+
+    async def view(self, uid: str, user: str) -> RoomView | None:
+        async with translated():
+            return await lists.read_view(self._open_parts.server, uid, user, now=self._clock())
+
+    async def views(self, uid: str, users: Sequence[str], *, members_most: int) -> Views | None:
+        async with translated():
+            return await landings.read_views(
+                self._open_parts.server, uid, users, members_most=members_most, now=self._clock()
+            )
+
+    async def landing(
+        self, uid: str, user: str, *, since: int | None, limit: int, max_bytes: int, members_most: int
+    ) -> Landing | None:
+        parts = self._open_parts
+        async with translated():
+            return await landings.read_landing(
+                parts.server,
+                parts.reader,
+                uid,
+                user,
+                since=since,
+                limit=limit,
+                max_bytes=max_bytes,
+                members_most=members_most,
+                now=self._clock(),
+            )
+
+    # -- standings ---------------------------------------------------------------------------------------------------
+
+    async def standing(self, uid: str, user: str) -> Standing | None:
+        async with translated():
+            return await lists.read_standing(self._open_parts.server, uid, user, now=self._clock())
+
+    async def standings_of(self, user: str) -> Mapping[str, Standing]:
+        async with translated():
+            return await lists.read_standings_of(self._open_parts.server, user, now=self._clock())
+
+    async def arrival(self, user: str) -> Arrival:
+        async with translated():
+            return await lists.read_arrival(self._open_parts.server, user, now=self._clock())
+
+    async def members(self, uid: str, *, limit: int, cursor: str | None) -> StandingPage:
+        async with translated():
+            return await lists.read_members(self._open_parts.server, uid, limit=limit, cursor=cursor, now=self._clock())
+
+    async def member_ids(self, uid: str, candidates: Sequence[str]) -> frozenset[str]:
+        async with translated():
+            return await lists.read_member_ids(self._open_parts.server, uid, candidates, now=self._clock())
+
+    async def join(
+        self, uid: str, person: Person, *, at: int, role: Role = "member", need_invite: bool = False
+    ) -> tuple[Standing, bool, int]:
+        async with translated():
+            return await self._open_parts.memberships.join(uid, person, at=at, role=role, need_invite=need_invite)
+
+    async def leave(self, uid: str, user: str) -> Left:
+        async with translated():
+            return await self._open_parts.memberships.leave(uid, user)
+
+    async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
+        async with translated():
+            return await self._open_parts.memberships.invite(uid, person, at=at)
+
+    async def set_role(self, uid: str, user: str, role: Role) -> Standing:
+        async with translated():
+            return await self._open_parts.memberships.set_role(uid, user, role)
+
+    async def mute(self, uid: str, user: str, *, until: int) -> Standing:
+        async with translated():
+            return await self._open_parts.memberships.mute(uid, user, until=until)
+
+    async def ban(self, uid: str, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
+        async with translated():
+            return await self._open_parts.memberships.ban(uid, user, until=until)
+
+    async def mark_read(self, uid: str, user: str, seq: int) -> tuple[int, int]:
+        async with translated():
+            return await mark_read(self._open_parts.server, uid, user, seq, now=self._clock())
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    async def remember(self, person: Person, *, at: int) -> None:
+        async with translated():
+            await people.remember(self._open_parts.server.people, person, at=at)
+
+    async def people(self, ids: Sequence[str]) -> Mapping[str, tuple[Person, int]]:
+        async with translated():
+            return await people.read_people(self._open_parts.server.people, ids)
+
+
+class _Parts:
+    """Everything that is open."""
+
+    def __init__(self, server: MongoServer, clock: Callable[[], int]) -> None:
+        self.server = server
+        self.reader = MessageReader(server)
+        self.committer = Committer(server)
+        self.memberships = Memberships(server, clock=clock)
+        self.graves = asyncio.Event()
+        """Set when a room was deleted here, and at the start: somebody may have died before the burial."""
+        self.graves.set()
+        self._clock = clock
+        self._burials = asyncio.create_task(self._bury(), name="history-burials")
+
+    async def close(self) -> None:
+        self._burials.cancel()
+        await asyncio.wait([self._burials])
+        await self.memberships.close()
+        await self.server.close()
+
+    async def _bury(self) -> None:
+        """Give back the space of deleted rooms, slice by slice, with pauses in which others are served."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BURIAL_S):
+                    await self.graves.wait()
+            self.graves.clear()
+            try:
+                async with translated():
+                    await self._bury_all()
+            except HubbubError as error:
+                logger.warning("history: deleted rooms could not be cleared away: %s", error.message)
+
+    async def _bury_all(self) -> None:
+        while await rooms.bury_slice(self.server, now=self._clock()):
+            await asyncio.sleep(BURIAL_PAUSE_S)  # noqa: ASYNC110 - Nothing to wait for: others are let in between.
