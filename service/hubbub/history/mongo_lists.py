@@ -119,7 +119,7 @@ async def read_rooms(
 ) -> RoomPage:
     """As `History.rooms`. Each way in which a room may be known has its own index; their first pages are merged."""
     after = "" if cursor is None else decode_cursor(cursor, "rooms", str)[0]
-    standings = await _standings(server, user)
+    standings = await read_standings_of(server, user, now=now)
     banned = [uid for uid, standing in standings.items() if standing.banned_until > now]
     own = [uid for uid, standing in standings.items() if standing.role is not None]
     ways: list[Document] = [{"uid": {"$in": own}, "$or": [{"kind": "public"}, {"uid": {"$nin": banned}}]}]
