@@ -40,15 +40,15 @@ __all__ = [
     "write_standings",
 ]
 
-Document = Mapping[str, Any]
+_Document = Mapping[str, Any]
 
 MOMENT_MS: Final = 1000
 """An intent that is older has been left behind by its author. Writing one too early is not wrong, only for nothing."""
 
-LIVING: Final[Document] = {"ended": None}
+LIVING: Final[_Document] = {"ended": None}
 """Of standings: those that are not tombstones."""
 
-WITHOUT_PENDING: Final[Document] = {"pending.standings": False}
+WITHOUT_PENDING: Final[_Document] = {"pending.standings": False}
 """The room with the version and the age of its intent; what it intends may be long."""
 
 EPOCH: Final = datetime(1970, 1, 1)
@@ -58,7 +58,7 @@ def standing_id(uid: str, user: str) -> str:
     return f"{uid} {user}"
 
 
-def standing_of(document: Document) -> Standing:
+def standing_of(document: _Document) -> Standing:
     """The standing of a document. The driver's 64-bit integers are made plain: standings stay in memory for long."""
     return Standing(
         document["user"],
@@ -76,7 +76,7 @@ def intent_of(version: int, changed: Sequence[Changed], *, at: int) -> dict[str,
     return {"v": version, "at": at, "standings": [_entry(each) for each in changed]}
 
 
-def is_left_behind(room: Document, *, now: int) -> bool:
+def is_left_behind(room: _Document, *, now: int) -> bool:
     """Whether the room has an intent that its author should have written by now. Clocks differ, in either direction."""
     pending = room.get("pending")
     return pending is not None and abs(now - pending["at"]) > MOMENT_MS
@@ -98,7 +98,7 @@ async def settle(server: MongoServer, uid: str) -> None:
         await clear_intent(server.rooms, room["_id"], uid, room["pending"]["v"])
 
 
-async def write_standings(standings: Documents, uid: str, intent: Document) -> None:
+async def write_standings(standings: Documents, uid: str, intent: _Document) -> None:
     """Write what is intended, unless the like or something newer is there. Complete when it returns."""
     refused = await write_all(standings, [_first_write(uid, entry, intent) for entry in intent["standings"]])
     # There is such a standing, of this version or a higher one; or one was being made that moment, and is lower.
@@ -127,14 +127,14 @@ def _entry(changed: Changed) -> dict[str, Any]:
     return entry
 
 
-def _first_write(uid: str, entry: Document, intent: Document) -> InsertOne[dict[str, Any]] | UpdateOne:
+def _first_write(uid: str, entry: _Document, intent: _Document) -> InsertOne[dict[str, Any]] | UpdateOne:
     """A standing that was new to the author of the intent is inserted: servers take many of those at once."""
     if not entry.get("new", False):
         return _update(uid, entry, intent, upsert=True)
     return InsertOne({"_id": standing_id(uid, entry["user"]), "room": uid, "read_seq": 0, **_values(entry, intent)})
 
 
-def _update(uid: str, entry: Document, intent: Document, *, upsert: bool = False) -> UpdateOne:
+def _update(uid: str, entry: _Document, intent: _Document, *, upsert: bool = False) -> UpdateOne:
     """Put this standing in the place of one of a lower version, or without any."""
     values = _values(entry, intent)
     update: dict[str, Any] = {"$set": values}
@@ -146,7 +146,7 @@ def _update(uid: str, entry: Document, intent: Document, *, upsert: bool = False
     return UpdateOne({"_id": standing_id(uid, entry["user"]), "room": uid, **lower}, update, upsert=upsert)
 
 
-def _values(entry: Document, intent: Document) -> dict[str, Any]:
+def _values(entry: _Document, intent: _Document) -> dict[str, Any]:
     values = {name: value for name, value in entry.items() if name != "new"} | {"v": intent["v"]}
     if not (entry["role"] or entry["muted_until"] or entry["banned_until"] or entry["knew"]):
         values["ended"] = EPOCH + timedelta(milliseconds=intent["at"])

@@ -40,13 +40,13 @@ __all__ = [
     "read_view",
 ]
 
-Document = Mapping[str, Any]
-Stages = list[dict[str, Any]]
+_Document = Mapping[str, Any]
+_Stages = list[dict[str, Any]]
 
 BEYOND: Final = 2**62
 """A seq that no message has: where somebody who is no member has read up to, since nothing is unread to them."""
 
-HEAD: Final[Document] = {
+HEAD: Final[_Document] = {
     "$lookup": {
         "from": "messages",
         "localField": "uid",
@@ -58,7 +58,7 @@ HEAD: Final[Document] = {
 """The end of the index `room, rev`."""
 
 
-def _of_user(user: str) -> Stages:
+def _of_user(user: str) -> _Stages:
     """How the user stands to each room, and what is unread to them: behind their mark, and above the room's floor."""
     standing = {
         "$lookup": {
@@ -122,7 +122,7 @@ async def read_rooms(
     standings = await read_standings_of(server, user, now=now)
     banned = [uid for uid, standing in standings.items() if standing.banned_until > now]
     own = [uid for uid, standing in standings.items() if standing.role is not None]
-    ways: list[Document] = [{"uid": {"$in": own}, "$or": [{"kind": "public"}, {"uid": {"$nin": banned}}]}]
+    ways: list[_Document] = [{"uid": {"$in": own}, "$or": [{"kind": "public"}, {"uid": {"$nin": banned}}]}]
     if not mine:
         ways.append({"kind": "public"})
     if everything and not mine:
@@ -185,7 +185,7 @@ async def read_members(server: MongoServer, uid: str, *, limit: int, cursor: str
     joined_at, after = (-1, "") if cursor is None else decode_cursor(cursor, "members", int, str)
     if await find_room(server, uid, now=now) is None:
         return StandingPage([], None)
-    stages: Stages = [
+    stages: _Stages = [
         {
             "$match": {
                 "room": uid,
@@ -218,7 +218,7 @@ async def read_member_ids(server: MongoServer, uid: str, candidates: Sequence[st
 # -- inside ------------------------------------------------------------------------------------------------------------
 
 
-async def _read(server: MongoServer, stages: Sequence[Document], *, now: int) -> list[dict[str, Any]]:
+async def _read(server: MongoServer, stages: Sequence[_Document], *, now: int) -> list[dict[str, Any]]:
     """The rooms that an aggregation finds; read once more if one of them had an intent that was left behind."""
     documents = await (await server.rooms.aggregate(stages)).to_list(None)
     left_behind = [document["uid"] for document in documents if is_left_behind(document, now=now)]
@@ -238,17 +238,17 @@ def _without_pending() -> dict[str, Any]:
     return {"$project": WITHOUT_PENDING}
 
 
-def _room(document: Document) -> Room:
+def _room(document: _Document) -> Room:
     return room_of(document, head=int(document["head"][0]["rev"]) if document["head"] else 0)
 
 
-def _view(document: Document) -> RoomView:
+def _view(document: _Document) -> RoomView:
     standing = said(standing_of(document["standing"][0])) if document["standing"] else None
     unread = int(document["unread"][0]["count"]) if document["unread"] else 0
     return RoomView(_room(document), standing, unread)
 
 
-def _person(user: str, found: Sequence[Document]) -> Person:
+def _person(user: str, found: Sequence[_Document]) -> Person:
     """A person as far as anything is known; one of whom nothing is, is called by the id."""
     return Person(user, found[0]["name"], found[0]["guest"]) if found else Person(user, user)
 
