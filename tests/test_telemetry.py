@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import structlog
@@ -56,6 +57,26 @@ class TestMetrics:
         assert value("hubbub_event_seconds_bucket", {"event": "typing", "le": "+Inf"}) == 4
         assert value("hubbub_event_seconds_count", {"event": "typing"}) == 4
         assert value("hubbub_event_seconds_sum", {"event": "typing"}) == pytest.approx(60.0055)
+
+    def test_the_writer_is_looked_at_when_somebody_asks(self) -> None:
+        @dataclass
+        class Writer:
+            queued: int = 3
+            queued_bytes: int = 4096
+            refused: int = 2
+            failed: int = 1
+            oldest_s: float = 1.5
+
+        metrics, writer = Metrics(), Writer()
+        metrics.watch_writer(writer)
+        value = metrics.registry.get_sample_value
+        assert value("hubbub_writer_queue") == 3
+        assert value("hubbub_writer_queue_bytes") == 4096
+        assert value("hubbub_writer_oldest_seconds") == 1.5
+        assert value("hubbub_writer_refused_total") == 2
+        assert value("hubbub_commit_failures_total") == 1
+        writer.queued = 0
+        assert value("hubbub_writer_queue") == 0
 
     def test_every_metric_is_ours_and_says_what_it_is(self) -> None:
         text = generate_latest(Metrics().registry).decode()

@@ -13,16 +13,14 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final
 
-import structlog
 from aiohttp import web
 
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
 from hubbub.domain.limits import Limits
-from hubbub.errors import HubbubError
 from hubbub.events import CHAT
 from hubbub.history.base import History, Written
 from hubbub.history.sqlite import SqliteHistory
@@ -41,6 +39,7 @@ from hubbub.pipeline.sessions import Sessions
 from hubbub.pipeline.tokens import TokenVerifier
 from hubbub.pipeline.validation import Validate
 from hubbub.settings import Settings
+from hubbub.storewatch import StoreState, StoreWatch
 from hubbub.telemetry import Metrics, configure_logging
 from hubbub.transport.addresses import Addresses
 from hubbub.transport.bounds import Bounds
@@ -49,8 +48,6 @@ from hubbub.transport.tcp import BACKLOG, DESCRIPTORS_WANTED, listening_sockets,
 from hubbub.version import VERSION
 
 __all__ = ["Service", "run"]
-
-_log = structlog.get_logger("hubbub")
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may keep the interpreter from another that wants it. Python's default of 5 ms is what a commit on
@@ -64,10 +61,6 @@ cycles that hold much, so collecting seldom costs little memory; measured: 13 % 
 
 KEEPALIVE_S: Final = 75.0
 """How long a connection that asks for nothing may stay: as long as proxies keep theirs, and longer than a long poll."""
-
-CHECK_EVERY_S: Final = 2.0
-"""How often the store is asked whether it answers."""
-
 
 MAX_BATCH: Final = 512
 """How many writes one commit takes: enough to spread the price of a sync, few enough that none waits long."""
@@ -101,8 +94,15 @@ class Service:
             on_written=self._on_written,
             on_batch=self.metrics.committed,
         )
+        self.metrics.watch_writer(self.writer)
+        self.watch = StoreWatch(self.history, on_change=self._on_store)
         self.chat: Chat = Chat(
-            history=self.history, writer=self.writer, channel=self.fanout, clock=clock, limits=_limits(settings)
+            history=self.history,
+            writer=self.writer,
+            channel=self.fanout,
+            clock=clock,
+            limits=_limits(settings),
+            on_filled=self.metrics.filled.inc,
         )
         # The way of every connect and every event of /chat, outermost first.
         chat_pipeline: list[Middleware] = [
@@ -136,7 +136,22 @@ class Service:
         self._status = Readiness("draining")
         await self._stack.aclose()
 
+    def _on_store(self, state: StoreState) -> None:
+        """The store was opened at last, is away, or is back. A node that lets its clients go stays as it is."""
+        self.metrics.store_up.set(state.status == "up")
+        if self._status.status == "draining":
+            return
+        if state.status == "opening":
+            self._status = Readiness("starting", (state.reason,))
+        elif state.status == "away":
+            self._status = Readiness("degraded", (state.reason,))
+        else:
+            self._status = Readiness("ready")
+            self.chat.start()
+            self.wire.take_newcomers()
+
     async def _start(self) -> None:
+        self.wire.refuse_newcomers("This node is starting.")
         await self._stack.enter_async_context(self._store())
         await self.tokens.start()
         self._stack.push_async_callback(self.tokens.close)
@@ -157,18 +172,17 @@ class Service:
         host, port = runner.addresses[0][:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._stack.push_async_callback(self._let_go)
-        watch = asyncio.ensure_future(self._watch_store())
-        self._stack.callback(watch.cancel)
-        self._status = Readiness("ready")
 
     @contextlib.asynccontextmanager
     async def _store(self) -> AsyncIterator[None]:
         try:
-            await self.history.open()
+            await self.watch.open()
             yield
+            await self.watch.close()
             await self.chat.close()
             await self.writer.drain(self.settings.drain_s)
         finally:
+            await self.watch.close()
             await self.history.close()
 
     async def _let_go(self) -> None:
@@ -184,29 +198,12 @@ class Service:
                 connection.emit("closing", closing)
         await self.wire.close()
 
-    async def _watch_store(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            try:
-                await self.history.check()
-            except HubbubError as error:
-                if self._status.status == "ready":
-                    _log.error("store.unavailable", reason=error.message)
-                self._set_status(Readiness("degraded", (f"the store does not answer: {error.message}",)))
-            else:
-                if self._status.status == "degraded":
-                    _log.info("store.available")
-                self._set_status(Readiness("ready"))
-
-    def _set_status(self, status: Readiness) -> None:
-        if self._status.takes_clients:
-            self._status = status
-
 
 def run(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; a second signal ends the process at once.
 
-    Raises `StoreError` and `OSError` (the address) before anything listens.
+    Raises `OSError` (the address) before anything listens, and `StoreError` once it is clear that waiting for the store
+    is in vain: that is before anything listens too, unless the store was out of reach until then.
     """
     lines = LineWriter(sys.stderr)
     configure_logging(level=settings.log_level, json=settings.json_logs, writer=lines)
@@ -242,10 +239,29 @@ async def _serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    async with Service(settings) as service:
+    stopped = asyncio.ensure_future(stop.wait())
+    async with contextlib.AsyncExitStack() as stack:
+        service = Service(settings)
+        if not await _first(stack.enter_async_context(service), stopped):
+            return
         print(f"Hubbub {VERSION} is open at {service.url}  (Ctrl-C stops it)", flush=True)
-        await stop.wait()
-        print("Stopping: clients are told, what was begun is finished. Once more to stop at once.", flush=True)
+        if service.readiness().status == "starting":
+            print(f"It takes no clients yet: {service.readiness().reasons[0]}", flush=True)
+        if not await _first(service.watch.wait_failed(), stopped):
+            print("Stopping: clients are told, what was begun is finished. Once more to stop at once.", flush=True)
+
+
+async def _first(work: Coroutine[Any, Any, object], stopped: asyncio.Future[Any]) -> bool:
+    """Whether the work was done before somebody asked to stop; else it is cancelled. Raises what the work raises."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if task.cancelled():
+        return False
+    task.result()
+    return True
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

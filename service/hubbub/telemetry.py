@@ -10,17 +10,17 @@ import sys
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hubbub.loglines import LineLogger, LineWriter
 
-__all__ = ["Count", "Events", "Metrics", "configure_logging"]
+__all__ = ["Count", "Events", "Metrics", "WriterState", "configure_logging"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -87,6 +87,42 @@ class Events(Collector):
         yield durations
 
 
+class WriterState(Protocol):
+    """What is told of the writer: what waits or is being committed, and what went wrong since the start."""
+
+    queued: int
+    queued_bytes: int
+    refused: int
+    failed: int
+
+    @property
+    def oldest_s(self) -> float: ...
+
+
+class _Backlog(Collector):
+    def __init__(self, writer: WriterState, *, registry: CollectorRegistry) -> None:
+        self._writer = writer
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        writer = self._writer
+        yield GaugeMetricFamily("hubbub_writer_queue", "Writes that wait for the store.", value=writer.queued)
+        yield GaugeMetricFamily(
+            "hubbub_writer_queue_bytes", "What these take in memory, about.", value=writer.queued_bytes
+        )
+        yield GaugeMetricFamily(
+            "hubbub_writer_oldest_seconds", "How long the oldest of them has waited.", value=writer.oldest_s
+        )
+        yield CounterMetricFamily(
+            "hubbub_writer_refused_total",
+            "Writes that were refused because too many waited, or waited for too long.",
+            value=writer.refused,
+        )
+        yield CounterMetricFamily(
+            "hubbub_commit_failures_total", "Commits that failed or took too long.", value=writer.failed
+        )
+
+
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
@@ -111,6 +147,17 @@ class Metrics:
         self.gaps = Counter(
             "hubbub_gaps_total", "Rooms suspended on connections that read too slowly.", registry=self.registry
         )
+
+        self.store_up = Gauge("hubbub_store_up", "1 while the store answers, else 0.", registry=self.registry)
+        self.filled = Count(
+            "hubbub_feed_filled_total",
+            "Revisions that were read from the store because nothing else brought them.",
+            registry=self.registry,
+        )
+
+    def watch_writer(self, writer: WriterState) -> None:
+        """Tell of this writer whenever somebody asks."""
+        _Backlog(writer, registry=self.registry)
 
     def committed(self, size: int, seconds: float) -> None:
         """A batch of `size` writes was committed in `seconds`."""

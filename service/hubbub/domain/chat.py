@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.clock import Clock
@@ -24,12 +26,23 @@ __all__ = ["Chat"]
 class Chat:
     """Everything that `/chat` (and later the REST surface) can ask for. `written` is for the writer to call."""
 
-    def __init__(self, *, history: History, writer: WritePort, channel: Channel, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        history: History,
+        writer: WritePort,
+        channel: Channel,
+        clock: Clock,
+        limits: Limits,
+        on_filled: Callable[[int], None] | None = None,
+    ) -> None:
         roster = Roster(history, clock)
         active = ActiveRooms(history, channel)
         self.house = House(history, writer, channel, roster, active, clock, limits)
         self._activity = Activity(roster, channel, room_id=self._room_id)
-        self._delivery = Delivery(history, active, channel, self._activity, on_gone=self.house.close_room)
+        self._delivery = Delivery(
+            history, active, channel, self._activity, on_gone=self.house.close_room, on_filled=on_filled
+        )
         self.rooms = RoomService(self.house)
         self.membership = Membership(self.house, self.rooms)
         self.posting = Posting(self.house)
@@ -64,6 +77,7 @@ class Chat:
 
     async def close(self) -> None:
         """Stop what runs beside, and wait for what is on its way to the store."""
+        self.reading.stop()
         self._activity.stop()
         self._delivery.stop()
         await self.house.roster.wait_written()

@@ -26,7 +26,7 @@ __all__ = ["Delivery"]
 
 class Delivery:
     """Puts what becomes known of rooms in order, and publishes it. `on_gone` is told of a room that was deleted without
-    a word.
+    a word, `on_filled` of how many revisions had to be read from the store.
     """
 
     def __init__(
@@ -37,11 +37,12 @@ class Delivery:
         activity: Activity,
         *,
         on_gone: Callable[[ActiveRoom], None],
+        on_filled: Callable[[int], None] | None = None,
     ) -> None:
         self._rooms = rooms
         self._channel = channel
         self._activity = activity
-        self._fills = Fills(history, channel, emit=self._emit)
+        self._fills = Fills(history, channel, emit=self._emit, on_filled=on_filled)
         self._check = HeadCheck(history, rooms, channel, know=self.know, on_gone=on_gone)
 
     def start(self) -> None:
@@ -89,6 +90,15 @@ class Delivery:
             feed.know(head)
             if feed.hole is not None:
                 self._fills.now(room)
+
+    def expect(self, room: ActiveRoom, head: int) -> None:
+        """As `know`, of what is most likely on its way here: filled if it does not come within a moment."""
+        if self._channel.size(room.uid) == 0:
+            self.know(room, head)
+        else:
+            room.feed.know(head)
+            if room.feed.hole is not None:
+                self._fills.soon(room)
 
     def stop(self) -> None:
         """Read nothing more."""

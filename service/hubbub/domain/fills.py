@@ -57,15 +57,21 @@ LONGEST_BACKOFF_S: Final = 2.0
 
 class Fills:
     """Reads what feeds miss, and hands it to `emit(room, revisions)`, in order and in the turn in which the feed has
-    delivered it.
+    delivered it. `on_filled` is told how many revisions a read brought, for the metrics.
     """
 
     def __init__(
-        self, history: History, channel: Channel, *, emit: Callable[[ActiveRoom, Sequence[Revision]], None]
+        self,
+        history: History,
+        channel: Channel,
+        *,
+        emit: Callable[[ActiveRoom, Sequence[Revision]], None],
+        on_filled: Callable[[int], None] | None = None,
     ) -> None:
         self._history = history
         self._channel = channel
         self._emit = emit
+        self._on_filled = on_filled
         self._graces: dict[ActiveRoom, asyncio.TimerHandle] = {}
         self._waiting: dict[ActiveRoom, None] = {}
         self._filling: set[ActiveRoom] = set()
@@ -151,6 +157,8 @@ class Fills:
                 return
             upto = min(head, after + READ_MOST)
             revisions = await self._read(room, after=after, upto=upto)
+            if self._on_filled is not None:
+                self._on_filled(len(revisions))
             feed.drop_held(head)
             for begin in range(0, len(revisions), SLICE):
                 if begin:

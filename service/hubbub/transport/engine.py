@@ -70,6 +70,7 @@ class Engine:
         self.sessions: dict[str, Session] = {}
         self.wheel = Wheel()
         self.accepting = True
+        self.refusal = ""
         self._owner = owner
         self._node = node
         self._allow_origin = allow_origin
@@ -186,9 +187,7 @@ class Engine:
         if request.method != "GET":
             return _refusal(_BAD_METHOD, headers)
         if not self.accepting:
-            return web.Response(
-                status=503, text="This node is being shut down.", headers=headers | {"Retry-After": "1"}
-            )
+            return web.Response(status=503, text=self.refusal, headers=headers | {"Retry-After": "1"})
         key = _websocket_key(request) if transport == "websocket" else None
         if transport == "websocket" and key is None:
             return _refusal(_BAD_REQUEST, headers)

@@ -137,9 +137,14 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """The Engine.IO connections, by id."""
         return {sid: session.link for sid, session in self.eio.sessions.items()}
 
-    def refuse_newcomers(self) -> None:
-        """From now on handshakes get 503, and namespace connects are refused with `draining`."""
+    def refuse_newcomers(self, why: str = "This node is being shut down.") -> None:
+        """From now on handshakes get 503 with this sentence, and namespace connects are refused with `draining`."""
         self.eio.accepting = False
+        self.eio.refusal = why
+
+    def take_newcomers(self) -> None:
+        """Take them again."""
+        self.eio.accepting = True
 
     async def wait_idle(self) -> None:
         """Return when no admitted event is unanswered."""
