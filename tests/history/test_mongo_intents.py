@@ -22,7 +22,7 @@ from hubbub.history.mongo_intents import (
     standing_of,
     write_standings,
 )
-from hubbub.history.mongo_server import MongoServer
+from hubbub.history.mongo_server import TOMBSTONES_KEPT_S, MongoServer
 from tests.support.mongo_members import NOW_MS, Node, node_at
 
 UID = "uid-of-intents"
@@ -95,6 +95,7 @@ class TestWriting:
     async def test_what_says_nothing_any_more_expires_unless_it_says_something_again(self, server: MongoServer) -> None:
         await write_standings(server.standings, UID, intent(1, GONE))
         assert (await found(server))["ended"].timestamp() > 0
+        assert (await server.standings.index_information())["ended_1"]["expireAfterSeconds"] == TOMBSTONES_KEPT_S
         await write_standings(server.standings, UID, intent(2, Standing("bob", muted_until=9)))
         assert "ended" not in await found(server)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,7 +17,7 @@ from hubbub.history.mongo_lists import read_standing
 from hubbub.history.mongo_marks import mark_read
 from hubbub.history.mongo_people import read_people
 from hubbub.history.mongo_rooms import create_room, delete_room, update_room
-from tests.support.history import make_room, member
+from tests.support.history import child, make_room, member
 from tests.support.mongo_members import LATER_MS, NOW_MS, Commands, Cut, Node, cut_server, node_at, whole_room
 
 CROWD = 500
@@ -64,6 +66,12 @@ class TestCrowds:
             # Four reads at once, the intent and the names, the standings; and once the intent is taken away.
             assert len(commands.names) <= 10, commands.names
             assert (await whole_room(node.server, room))[0].room.members == CROWD
+            commands.names.clear()
+            leaves = [node.members.leave(room.uid, f"u{n}") for n in range(CROWD)]
+            await asyncio.gather(*leaves)
+            # The same, with three reads more of those who may come to own it.
+            assert len(commands.names) <= 13, commands.names
+            assert (await whole_room(node.server, room))[0].room.members == 1
             assert len(await read_people(node.server.people, [f"u{n}" for n in range(CROWD)])) == CROWD - 1
 
     async def test_changes_of_a_batch_come_one_after_the_other(self, node: Node) -> None:
@@ -223,6 +231,79 @@ class TestTwoNodes:
         assert {*codes} <= {"ok", "not_found"}
         assert await code_of(node.members.join(room.uid, person("zoe"), at=5)) == "not_found"
         assert await read_standing(node.server, room.uid, "u0", now=LATER_MS) is None
+
+
+CLIENT = """
+import asyncio, random, sys
+from hubbub.errors import HubbubError
+from hubbub.history.base import Person
+from hubbub.history.mongo import MongoHistory
+
+async def main(uri, uid, name):
+    history = MongoHistory(uri)
+    await history.open()
+
+    async def client(user):
+        joins = True
+        while True:
+            print("begins", user, "join" if joins else "leave", flush=True)
+            try:
+                if joins:
+                    await history.join(uid, Person(user, user), at=5)
+                else:
+                    await history.leave(uid, user)
+            except HubbubError as error:
+                print("refused", user, error.code, flush=True)
+                continue
+            print("did", user, "join" if joins else "leave", flush=True)
+            joins = not joins
+            await asyncio.sleep(random.random() / 100)
+
+    await asyncio.gather(*(client(f"{name}{number}") for number in range(4)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+class TestProcesses:
+    async def test_nodes_that_are_killed_leave_a_whole_room(self, mongo_uri: str, node: Node) -> None:
+        """What was acknowledged stands; what was only begun may stand or not."""
+        room = await new_room(node, capacity=7)
+        for round in range(2):
+            processes: dict[str, subprocess.Popen[str]] = {}
+            stands: dict[str, set[str]] = {}
+            with ExitStack() as stack:
+                for name in (f"a{round}-", f"b{round}-"):
+                    processes[name] = stack.enter_context(child(CLIENT, mongo_uri, room.uid, name))
+                await asyncio.gather(*(asyncio.to_thread(follow, each, stands, 120) for each in processes.values()))
+            # What was sent before the kill may arrive after it; behind another change it comes too late to be decided.
+            await node.members.mute(room.uid, "fence", until=round + 1)
+            _, members = await whole_room(node.server, room)
+            present = {standing.user for standing in members}
+            assert len(stands) == 8
+            for user, may in stands.items():
+                assert ("join" if user in present else "leave") in may, user
+            for user in stands:
+                await node.members.leave(room.uid, user)
+            assert [standing.user for standing in (await whole_room(node.server, room))[1]] == ["ann"]
+
+
+def follow(process: subprocess.Popen[str], stands: dict[str, set[str]], lines: int) -> None:
+    """Read so many lines of a client's, kill it, and read the rest; what may stand for each of its users then."""
+    assert process.stdout is not None
+    for number, line in enumerate(process.stdout):
+        if number == lines:
+            process.kill()
+        if not line.endswith("\n"):
+            break  # It was killed in the middle of the line, and nobody was told.
+        did, user, what = line.split()
+        may = stands.setdefault(user, {"leave"})
+        if did == "begins":
+            may.add(what)
+        elif did == "did":
+            stands[user] = {what}
+        elif what == "room_full":
+            stands[user] = {"leave"}
 
 
 class TestCuts:

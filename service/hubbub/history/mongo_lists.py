@@ -24,7 +24,7 @@ from hubbub.history.mongo_intents import (
     standing_of,
 )
 from hubbub.history.mongo_marks import IS_MEMBER, UNREAD_MOST, unread_filter
-from hubbub.history.mongo_people import read_people
+from hubbub.history.mongo_people import AT_ONCE, read_people
 from hubbub.history.mongo_rooms import room_of
 from hubbub.history.mongo_server import MongoServer
 from hubbub.history.standing_rules import said
@@ -132,7 +132,10 @@ async def read_rooms(
         matches["folded"] = {"$regex": _literal(query.casefold())}
     pages = await asyncio.gather(
         *(
-            server.rooms.find({**matches, **way}, {"_id": True}).sort("_id", 1).limit(limit + 1).to_list(None)
+            server.rooms.find({**matches, **way}, {"_id": True}, batch_size=AT_ONCE)
+            .sort("_id", 1)
+            .limit(limit + 1)
+            .to_list(None)
             for way in ways
         )
     )
@@ -162,7 +165,7 @@ async def read_standings_of(server: MongoServer, user: str, *, now: int) -> dict
     """
     standings = await _standings(server, user)
     rooms = await server.rooms.find(
-        {"uid": {"$in": [*standings]}}, {"uid": True, "pending.v": True, "pending.at": True}
+        {"uid": {"$in": [*standings]}}, {"uid": True, "pending.v": True, "pending.at": True}, batch_size=AT_ONCE
     ).to_list(None)
     left_behind = [room["uid"] for room in rooms if is_left_behind(room, now=now)]
     if left_behind:
@@ -198,7 +201,7 @@ async def read_members(server: MongoServer, uid: str, *, limit: int, cursor: str
         {"$limit": limit + 1},
         {"$lookup": {"from": "people", "localField": "user", "foreignField": "_id", "as": "person"}},
     ]
-    documents = await (await server.standings.aggregate(stages)).to_list(None)
+    documents = await (await server.standings.aggregate(stages, batchSize=AT_ONCE)).to_list(None)
     members = [(standing_of(document), _person(document["user"], document["person"])) for document in documents]
     last = members[limit - 1][0] if len(members) > limit else None
     return StandingPage(members[:limit], None if last is None else encode_cursor("members", last.joined_at, last.user))
@@ -220,17 +223,17 @@ async def read_member_ids(server: MongoServer, uid: str, candidates: Sequence[st
 
 async def _read(server: MongoServer, stages: Sequence[_Document], *, now: int) -> list[dict[str, Any]]:
     """The rooms that an aggregation finds; read once more if one of them had an intent that was left behind."""
-    documents = await (await server.rooms.aggregate(stages)).to_list(None)
+    documents = await (await server.rooms.aggregate(stages, batchSize=AT_ONCE)).to_list(None)
     left_behind = [document["uid"] for document in documents if is_left_behind(document, now=now)]
     if left_behind:
         await asyncio.gather(*(settle(server, uid) for uid in left_behind))
-        documents = await (await server.rooms.aggregate(stages)).to_list(None)
+        documents = await (await server.rooms.aggregate(stages, batchSize=AT_ONCE)).to_list(None)
     return documents
 
 
 async def _standings(server: MongoServer, user: str) -> dict[str, Standing]:
     """All that is recorded of a user by room uid, deleted rooms included."""
-    found = await server.standings.find({"user": user, **LIVING}).to_list(None)
+    found = await server.standings.find({"user": user, **LIVING}, batch_size=AT_ONCE).to_list(None)
     return {document["room"]: standing_of(document) for document in found}
 
 

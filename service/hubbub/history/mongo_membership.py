@@ -24,7 +24,7 @@ from hubbub.history.mongo_book import Book
 from hubbub.history.mongo_errors import RETRY_AFTER_S, as_hubbub_error
 from hubbub.history.mongo_intents import clear_intent, intent_of, standing_id, standing_of, write_standings
 from hubbub.history.mongo_marks import newest_seq
-from hubbub.history.mongo_people import read_people, remember_new
+from hubbub.history.mongo_people import AT_ONCE, read_people, remember_new
 from hubbub.history.mongo_server import CALL_TIMEOUT_MS, MongoServer
 
 __all__ = ["Memberships"]
@@ -233,14 +233,14 @@ class Memberships:
         standings = self._server.standings
         ids = [standing_id(uid, user) for user in dict.fromkeys(change.user for change in batch)]
         reads: list[Awaitable[Sequence[Mapping[str, Any]]]] = [
-            standings.find({"_id": {"$in": ids}, "room": uid}).to_list(None)
+            standings.find({"_id": {"$in": ids}, "room": uid}, batch_size=AT_ONCE).to_list(None)
         ]
         if any(change.line for change in batch):
             few = len(batch) + 1
-            reads.append(standings.find({"room": uid, "role": "owner"}).limit(few).to_list(None))
+            reads.append(standings.find({"room": uid, "role": "owner"}, batch_size=AT_ONCE).limit(few).to_list(None))
             for role in ("moderator", "member"):
-                first = standings.find({"room": uid, "role": role}).sort([("joined_at", 1), ("user", 1)])
-                reads.append(first.limit(2 * few).to_list(None))
+                first = standings.find({"room": uid, "role": role}, batch_size=AT_ONCE).limit(2 * few)
+                reads.append(first.sort([("joined_at", 1), ("user", 1)]).to_list(None))
         newest, known, (own, *lines) = await asyncio.gather(
             self._newest(uid, asked=any(change.newest for change in batch)),
             read_people(self._server.people, [change.user for change in batch if change.is_named]),

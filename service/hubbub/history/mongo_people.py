@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
@@ -12,7 +12,10 @@ from hubbub.history.base import Person
 from hubbub.history.mongo_errors import DUPLICATE
 from hubbub.history.mongo_server import Documents
 
-__all__ = ["read_people", "remember", "remember_new", "write_all"]
+__all__ = ["AT_ONCE", "read_people", "remember", "remember_new", "write_all"]
+
+AT_ONCE: Final = 5000
+"""How many documents an answer may have. Left to itself a server sends 101, and waits to be asked for more."""
 
 
 async def read_people(people: Documents, ids: Iterable[str]) -> dict[str, tuple[Person, int]]:
@@ -20,7 +23,7 @@ async def read_people(people: Documents, ids: Iterable[str]) -> dict[str, tuple[
     wanted = [*dict.fromkeys(ids)]
     if not wanted:
         return {}
-    found = await people.find({"_id": {"$in": wanted}}).to_list(None)
+    found = await people.find({"_id": {"$in": wanted}}, batch_size=AT_ONCE).to_list(None)
     return {
         document["_id"]: (Person(document["_id"], document["name"], bool(document["guest"])), int(document["seen_at"]))
         for document in found
