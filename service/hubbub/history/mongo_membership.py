@@ -31,7 +31,7 @@ __all__ = ["Memberships"]
 
 T = TypeVar("T")
 
-BATCH_MOST: Final = 500
+BATCH_MOST: Final = 250
 """Changes that are decided together. Each may be a standing of about 1 KB in the room's document, which has 16 MB, and
 all of them have to be written within the time for a call, by a server that syncs for each.
 """
