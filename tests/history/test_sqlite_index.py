@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hubbub.history.sqlite_index import forget_slice, index_path, open_index, read_progress, remove_index, write_slice
-from hubbub.history.sqlite_rows import json_text, place_of
+from hubbub.history.sqlite_index import (
+    forget_slice,
+    index_path,
+    open_index,
+    read_progress,
+    remove_index,
+    trim_slice,
+    write_slice,
+)
+from hubbub.history.sqlite_rows import place_of
 
 Row = tuple[int, int, str, str]
 
@@ -31,7 +39,11 @@ def row(no: int, seq: int, body: str, *, at: int = 1000) -> Row:
 
 
 def write(index: sqlite3.Connection, *rows: Row, rev: int = 1) -> None:
-    write_slice(index, reworked=json_text(rows), progress={rows[0][0] >> 36: ("uid", rev)})
+    index.executemany(
+        "INSERT INTO fresh (place, rev, at, scope, body, again) VALUES (?, 1, ?, ?, ?, 1)",
+        rows,
+    )
+    write_slice(index, progress={rows[0][0] >> 36: ("uid", rev)})
 
 
 def found(index: sqlite3.Connection, match: str) -> list[str]:
@@ -51,9 +63,11 @@ class TestSlices:
         write(index, row(1, 1, "hello"), rev=7)
         assert read_progress(index) == {1: ("uid", 7)}
         with pytest.raises(sqlite3.Error):
-            write_slice(index, reworked="not json", progress={1: ("uid", 9)})
+            write(index, (place_of(1, 2), 0, "r1", "words"), (2**62, 2**62, "r2", "beyond"), rev=9)
         assert read_progress(index) == {1: ("uid", 7)}
+        assert found(index, "hello OR words") == ["hello"]
         assert not index.in_transaction
+        assert index.execute("SELECT count(*) FROM fresh").fetchone() == (0,)
 
     def test_writing_a_message_again_replaces_it(self, index: sqlite3.Connection) -> None:
         write(index, row(1, 1, "old words"), row(1, 2, "other"))
@@ -80,6 +94,13 @@ class TestSlices:
         assert [forget_slice(index, 1, most=2) for _ in range(3)] == [True, True, False]
         assert read_progress(index) == {2: ("uid", 1)}
         assert found(index, "gone OR stays") == ["stays"]
+        assert is_sound(index)
+
+    def test_what_was_emptied_leaves_by_its_places(self, index: sqlite3.Connection) -> None:
+        write(index, *(row(1, seq, f"word {seq}", at=9 - seq) for seq in range(1, 6)))
+        write(index, row(2, 1, "word"))
+        assert [trim_slice(index, 1, floor=3, most=2) for _ in range(2)] == [True, False]
+        assert found(index, "word") == ["word", "word 4", "word 5"]
         assert is_sound(index)
 
 

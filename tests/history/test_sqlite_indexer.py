@@ -74,6 +74,15 @@ class TestCatchingUp:
             await eventually(lambda: asyncio.to_thread(indexed, path), {1: 3})
         assert await asyncio.to_thread(documents, path) == 1
 
+    async def test_what_retention_empties_leaves_the_index(self, tmp_path: Path) -> None:
+        path = tmp_path / "hubbub.db"
+        async with open_sqlite(path) as history:
+            room = await new_room(history)
+            await say(history, room.uid, *["word"] * 30)
+            await eventually(lambda: found(history, "word"), 30)
+            assert await history.expire(before=None, keep=10) == 20
+            await eventually(lambda: asyncio.to_thread(documents, path), 10)
+
     async def test_a_deleted_room_leaves_the_index(self, tmp_path: Path) -> None:
         path = tmp_path / "hubbub.db"
         async with open_sqlite(path) as history:

@@ -6,6 +6,10 @@ not synced one by one, and a file that is missing, damaged or of another version
 
 A document's id is `created_at << 20 | n`: the newest first, over all rooms, is the order of the ids. The column `scope`
 says whose it is: `r<room number>`, and `pub` in a public room.
+
+What is to be written lies in `fresh`, a table in memory that the connection has for itself (`sqlite_fresh` fills it).
+Documents go in by their ids: an index that is given ids which do not ascend begins a new piece of itself with each step
+back, and the pieces have to be put together later (4 of 8 us where each message is of another room).
 """
 
 # ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
@@ -24,49 +28,51 @@ from hubbub.history.sqlite_rows import MASK, SHIFT, fetch, json_text
 __all__ = ["forget_slice", "index_path", "open_index", "read_progress", "remove_index", "write_slice"]
 
 APPLICATION_ID: Final = 0x48756269
-VERSION: Final = 1
+VERSION: Final = 2
 SIDE_FILES: Final = ("", "-wal", "-shm", "-journal")
 LOG_KEPT_BYTES: Final = 16 * 2**20
 
 SCHEMA: Final = f"""
     BEGIN IMMEDIATE;
     CREATE TABLE progress (no INTEGER PRIMARY KEY, uid TEXT NOT NULL, rev INTEGER NOT NULL);
-    CREATE TABLE docs (id INTEGER PRIMARY KEY, place INTEGER NOT NULL UNIQUE, scope TEXT NOT NULL, body TEXT NOT NULL);
+    CREATE TABLE docs (
+        id INTEGER PRIMARY KEY, place INTEGER NOT NULL UNIQUE, scope TEXT NOT NULL, body TEXT NOT NULL);
     CREATE VIRTUAL TABLE fts USING fts5 (
         scope, body, content='docs', content_rowid='id', columnsize=0, tokenize='unicode61 remove_diacritics 2');
+    CREATE TRIGGER docs_added AFTER INSERT ON docs BEGIN
+        INSERT INTO fts (rowid, scope, body) VALUES (new.id, new.scope, new.body);
+    END;
+    CREATE TRIGGER docs_dropped AFTER DELETE ON docs BEGIN
+        INSERT INTO fts (fts, rowid, scope, body) VALUES ('delete', old.id, old.scope, old.body);
+    END;
     PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {VERSION};
     COMMIT;"""
 
-UNLIST: Final = """
-    INSERT INTO fts (fts, rowid, scope, body)
-    SELECT 'delete', d.id, d.scope, d.body FROM json_each(:rows) j CROSS JOIN docs d ON d.place = j.value ->> 0"""
+FRESH: Final = """
+    CREATE TEMP TABLE fresh (
+        place INTEGER NOT NULL, rev INTEGER NOT NULL, at INTEGER NOT NULL, scope TEXT NOT NULL, body TEXT NOT NULL,
+        again INTEGER NOT NULL)"""
+"""Messages as they stand; an empty body is taken out of the index. Those that may be in it already say `again`."""
 
-DROP: Final = "DELETE FROM docs WHERE place IN (SELECT value ->> 0 FROM json_each(:rows))"
+DROP: Final = "DELETE FROM docs WHERE place IN (SELECT place FROM temp.fresh WHERE again)"
 
 # Of one millisecond, about a million messages can be told apart; whatever is beyond that is not indexed.
 ADD: Final = """
-    WITH fresh AS (
-        SELECT value ->> 0 AS place, value ->> 1 AS at, value ->> 2 AS scope, value ->> 3 AS body,
-               row_number() OVER (PARTITION BY value ->> 1 ORDER BY value ->> 0) AS n
-        FROM json_each(:rows) WHERE value ->> 3 <> '')
     INSERT OR IGNORE INTO docs (id, place, scope, body)
-    SELECT min(n + coalesce((SELECT max(id) FROM docs WHERE id >= at << 20 AND id < (at + 1) << 20), (at << 20) - 1),
+    SELECT min(row_number() OVER (PARTITION BY at ORDER BY place)
+               + coalesce((SELECT max(id) FROM docs WHERE id >= at << 20 AND id < (at + 1) << 20), (at << 20) - 1),
                (at << 20) + 0xFFFFF), place, scope, body
-    FROM fresh"""
-
-LIST: Final = """
-    INSERT INTO fts (rowid, scope, body)
-    SELECT d.id, d.scope, d.body FROM json_each(:rows) j CROSS JOIN docs d ON d.place = j.value ->> 0"""
+    FROM temp.fresh WHERE body <> '' ORDER BY at, place"""
 
 ADVANCE: Final = """
     INSERT INTO progress (no, uid, rev)
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:progress) WHERE true
     ON CONFLICT (no) DO UPDATE SET rev = excluded.rev"""
 
-OF_ROOM: Final = f"""
-    SELECT count(*), json_group_array(json_array(place)) FROM (
-        SELECT place FROM docs WHERE place BETWEEN :no << {SHIFT} AND (:no << {SHIFT}) + {MASK} LIMIT :most)"""
+FORGET: Final = f"""
+    DELETE FROM docs WHERE id IN (
+        SELECT id FROM docs WHERE place BETWEEN :no << {SHIFT} AND (:no << {SHIFT}) + :upto LIMIT :most)"""
 
 
 def index_path(database: Path) -> Path:
@@ -113,6 +119,11 @@ def _make(path: Path) -> sqlite3.Connection:
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
     connection.execute("PRAGMA synchronous = NORMAL")
+    # What is deleted is overwritten where its page is written anyway. Some builds of SQLite do it everywhere, and an
+    # index is always putting pieces of itself together.
+    connection.execute("PRAGMA secure_delete = FAST").fetchone()
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(FRESH)
     connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT_BYTES}")
     return connection
 
@@ -123,40 +134,43 @@ def read_progress(connection: sqlite3.Connection) -> dict[int, tuple[str, int]]:
     return {no: (uid, rev) for no, uid, rev in rows}
 
 
-def write_slice(
-    connection: sqlite3.Connection, *, new: str = "[]", reworked: str = "[]", progress: Mapping[int, tuple[str, int]]
-) -> None:
-    """Index messages as they stand, and record how far their rooms have come, in one transaction.
+def write_slice(connection: sqlite3.Connection, *, progress: Mapping[int, tuple[str, int]]) -> None:
+    """Index the messages in `fresh` as they stand, and record how far their rooms have come, in one transaction.
 
-    Both are JSON: `[[place, created_at, scope, body], …]`; an empty body is taken out of the index. What is `new` has
-    never been in it; what is `reworked` may be.
+    From room number to uid and revision. `fresh` is empty afterwards.
     """
     advanced = json_text([(no, uid, rev) for no, (uid, rev) in progress.items()])
-    steps: list[tuple[str, Mapping[str, object]]] = []
-    if reworked != "[]":
-        steps += [(statement, {"rows": reworked}) for statement in (UNLIST, DROP, ADD, LIST)]
-    if new != "[]":
-        steps += [(ADD, {"rows": new}), (LIST, {"rows": new})]
-    _in_transaction(connection, [*steps, (ADVANCE, {"progress": advanced})])
+    try:
+        _in_transaction(connection, [(DROP, {}), (ADD, {}), (ADVANCE, {"progress": advanced})])
+    finally:
+        connection.execute("DELETE FROM temp.fresh")
 
 
 def forget_slice(connection: sqlite3.Connection, no: int, *, most: int) -> bool:
     """Take a few messages of a room out of the index, the room itself with the last; whether there is more."""
-    count, rows = connection.execute(OF_ROOM, {"no": no, "most": most}).fetchone()
-    steps: list[tuple[str, dict[str, object]]] = [(UNLIST, {"rows": rows}), (DROP, {"rows": rows})]
-    if count < most:
-        steps.append(("DELETE FROM progress WHERE no = :no", {"no": no}))
-    _in_transaction(connection, steps)
-    return bool(count >= most)
+    if trim_slice(connection, no, floor=MASK, most=most):
+        return True
+    _in_transaction(connection, [("DELETE FROM progress WHERE no = :no", {"no": no})])
+    return False
 
 
-def _in_transaction(connection: sqlite3.Connection, steps: Sequence[tuple[str, Mapping[str, object]]]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def trim_slice(connection: sqlite3.Connection, no: int, *, floor: int, most: int) -> bool:
+    """Take a few of a room's messages up to this seq out of the index; whether there is more."""
+    return _in_transaction(connection, [(FORGET, {"no": no, "upto": floor, "most": most})]) >= most
+
+
+def _in_transaction(connection: sqlite3.Connection, steps: Sequence[tuple[str, Mapping[str, object]]]) -> int:
+    """How many rows the last step changed. Only the index is locked: an attached database is not written, and `BEGIN
+    IMMEDIATE` would begin to read it.
+    """
+    changed = 0
+    connection.execute("BEGIN")
     try:
         for statement, parameters in steps:
-            connection.execute(statement, parameters)
+            changed = connection.execute(statement, parameters).rowcount
         connection.execute("COMMIT")
     except sqlite3.Error:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+    return changed
