@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -62,8 +63,9 @@ class TestSlices:
     def test_progress_is_written_with_what_it_is_of(self, index: sqlite3.Connection) -> None:
         write(index, row(1, 1, "hello"), rev=7)
         assert read_progress(index) == {1: ("uid", 7)}
-        with pytest.raises(sqlite3.Error):
-            write(index, (place_of(1, 2), 0, "r1", "words"), (2**62, 2**62, "r2", "beyond"), rev=9)
+        index.execute("INSERT INTO fresh VALUES (?, 1, 0, 'r1', 'words', 0)", (place_of(1, 2),))
+        with pytest.raises(sqlite3.IntegrityError):
+            write_slice(index, progress={1: ("uid", 9), 2: (cast(str, None), 1)})
         assert read_progress(index) == {1: ("uid", 7)}
         assert found(index, "hello OR words") == ["hello"]
         assert not index.in_transaction
