@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hubbub.history.sqlite_file import connect, open_database
+from hubbub.history.sqlite_file import BUSY_S, connect, open_database
 from hubbub.history.sqlite_keeper import Keeper
 from tests.support.history import open_sqlite
 
@@ -90,11 +91,14 @@ class TestLog:
         connection.execute("INSERT INTO people VALUES ('ann', 'Ann', 0, 0)")
         reader = connect(path, read_only=True)
         begin(reader)
-        connection.execute("PRAGMA busy_timeout = 1")
+        began = time.monotonic()
         for number in range(100):
             connection.execute("INSERT INTO people VALUES (?, 'U', 0, 0)", (f"u{number}",))
             keeper.relieve(connection)
         assert connection.execute("SELECT count(*) FROM people").fetchone() == (101,)
+        # Waiting as for a lock, each would take a second.
+        assert time.monotonic() - began < 50 * BUSY_S
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (BUSY_S * 1000,)
         reader.close()
         keeper.close()
         connection.close()

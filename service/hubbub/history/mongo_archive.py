@@ -8,9 +8,9 @@ room as of the moment when its head was read (see `hubbub.transfer.pieces`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pymongo import ASCENDING, DeleteOne, InsertOne, ReplaceOne
+from pymongo import ASCENDING, InsertOne, ReplaceOne
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -26,10 +26,8 @@ from hubbub.history.mongo_server import SCHEMA_VERSION, Documents, MongoServer, 
 
 __all__ = ["MongoArchive"]
 
-T = TypeVar("T")
-
 Document = dict[str, Any]
-Write = InsertOne[Document] | ReplaceOne[Document] | DeleteOne
+Write = InsertOne[Document] | ReplaceOne[Document]
 
 WRITES_AT_ONCE: Final = 500
 """How many documents one command has, so that a server that is slow answers within the time for a call."""
@@ -131,9 +129,21 @@ class MongoArchive:
         return found
 
     async def _page(self, uid: str, after: int, upto: int) -> list[Document]:
-        query = {"room": uid, "seq": {"$gt": after, "$lte": upto}}
+        """The next page. It is looked for in a range that has about as many places: a server may sort all that lies in
+        a range before it gives the first of it. Where a run of changes left no message, the range is widened.
+        """
+        found: list[Document] = []
+        width = PAGE_ROWS
+        while not found and after < upto:
+            last = min(after + width, upto)
+            found = await self._range(uid, after, last)
+            after, width = last, width * 4
+        return found
+
+    async def _range(self, uid: str, after: int, last: int) -> list[Document]:
         found: list[Document] = []
         bytes_left = PAGE_BYTES
+        query = {"room": uid, "seq": {"$gt": after, "$lte": last}}
         async with translated():
             cursor = self._open_server.messages.find(query, UNSEARCHED).sort("seq", ASCENDING).limit(PAGE_ROWS)
             async with cursor:
@@ -163,20 +173,13 @@ class MongoArchive:
             documents = [_document(archived, room.floor) for archived in messages]
         except (TypeError, UnicodeError):
             raise HubbubError("bad_request", "A message has text that cannot be stored.") from None
+        taken = f"The room {room.room.uid} has another message with the key or a revision of one of these."
         async with translated():
-            server = self._open_server
-            ids = [document["_id"] for document in documents]
-            there = {found["_id"] async for found in server.messages.find({"_id": {"$in": ids}}, {"_id": True})}
-            await _write(
-                server.messages,
-                [
-                    ReplaceOne({"_id": document["_id"], "room": document["room"]}, document, upsert=True)
-                    if document["_id"] in there
-                    else InsertOne(document)
-                    for document in documents
-                ],
-                f"The room {room.room.uid} has another message with the key or a revision of one of these.",
-            )
+            collection = self._open_server.messages
+            for start in range(0, len(documents), WRITES_AT_ONCE):
+                some = documents[start : start + WRITES_AT_ONCE]
+                there = await _write(collection, [InsertOne(document) for document in some])
+                await _write(collection, [_replacing(some[number]) for number in there], taken=taken)
 
     async def drop_messages(self, uid: str, seqs: Sequence[int]) -> None:
         async with translated():
@@ -188,11 +191,8 @@ class MongoArchive:
             room = await server.rooms.find_one({"uid": uid}, {"v": True})
             version = FIRST_VERSION if room is None else int(room["v"])
             documents = [_standing_document(uid, standing, version) for standing in standings]
-            await _write(
-                server.standings,
-                [ReplaceOne({"_id": document["_id"], "room": uid}, document, upsert=True) for document in documents],
-                f"The room {uid} has another standing of one of these users.",
-            )
+            writes = [_replacing(document) for document in documents]
+            await _write(server.standings, writes, taken=f"The room {uid} has another standing of one of these users.")
 
     async def drop_standings(self, uid: str, users: Sequence[str]) -> None:
         async with translated():
@@ -225,18 +225,12 @@ class MongoArchive:
 
     async def put_people(self, people: Sequence[KnownPerson]) -> None:
         async with translated():
-            await _write(
-                self._open_server.people,
-                [
-                    ReplaceOne(
-                        {"_id": person.id},
-                        {"_id": person.id, "name": person.name, "guest": person.guest, "seen_at": seen_at},
-                        upsert=True,
-                    )
-                    for person, seen_at in people
-                ],
-                "There is another person with one of these ids.",
-            )
+            documents: list[Document] = [
+                {"_id": person.id, "name": person.name, "guest": person.guest, "seen_at": seen_at}
+                for person, seen_at in people
+            ]
+            writes = [_replacing(document) for document in documents]
+            await _write(self._open_server.people, writes, taken="There is another person with one of these ids.")
 
     async def delete(self, uid: str) -> None:
         """The room first: what is left of it then is nobody's, should this be cut off."""
@@ -256,17 +250,29 @@ async def _listed(cursor: AsyncCursor[Document], key: str) -> list[Document]:
         return await cursor.sort(key, ASCENDING).limit(PAGE_ROWS).to_list()
 
 
-async def _write(collection: Documents, writes: Sequence[Write], taken: str) -> None:
-    """Write all of these, in whatever order. `conflict` with this sentence where a unique index refuses one."""
+async def _write(collection: Documents, writes: Sequence[Write], *, taken: str | None = None) -> list[int]:
+    """Write all of these, in whatever order. Answers with the numbers of those that a unique index refused; `conflict`
+    with this sentence, if there is one, instead.
+    """
+    refused: list[int] = []
     for start in range(0, len(writes), WRITES_AT_ONCE):
         try:
             await collection.bulk_write(writes[start : start + WRITES_AT_ONCE], ordered=False)
         except BulkWriteError as error:
-            if any(each.get("code") != DUPLICATE for each in error.details.get("writeErrors", [{}])):
+            errors: Sequence[Document] = error.details.get("writeErrors", ())
+            if error.details.get("writeConcernErrors") or any(each.get("code") != DUPLICATE for each in errors):
                 raise
-            if error.details.get("writeConcernErrors"):
-                raise
-            raise HubbubError("conflict", taken) from None
+            if taken is not None:
+                raise HubbubError("conflict", taken) from None
+            refused += [start + each["index"] for each in errors]
+    return refused
+
+
+def _replacing(document: Document) -> ReplaceOne[Document]:
+    """Put a document in the place of the one with its `_id`, or where none is."""
+    # By which a sharded cluster finds its place.
+    key = {"_id": document["_id"], "room": document["room"]} if "room" in document else {"_id": document["_id"]}
+    return ReplaceOne(key, document, upsert=True)
 
 
 def _document(archived: ArchivedMessage, floor: int) -> Document:

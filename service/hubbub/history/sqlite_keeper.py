@@ -5,6 +5,7 @@ database before it takes the next batch. Here a thread with its own connection d
 get and blocks nobody). The log starts anew when the next writer finds all of it moved and no reader on it; readers that
 overlap without end would put that off for ever. So past a bound the writer asks for it (RESTART), between two batches:
 it then waits for the readers of that moment, which are short, while new ones read the database alone and do not count.
+One that is not short (an export, a back-up) is not waited for: the log grows until it is done.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from hubbub.history.sqlite_file import WAL_BYTES, connect
+from hubbub.history.sqlite_file import BUSY_S, WAL_BYTES, connect
 
 __all__ = ["Keeper"]
 
@@ -23,6 +24,11 @@ logger: Final = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 0.5
 """At most two checkpoints a second, so two syncs: a few percent of what a disk of any kind can do."""
+
+PATIENCE_S: Final = 0.01
+"""How long the writer waits for readers, at most twice a second. With the time for a lock, which is a second, every
+commit beside an export took a second.
+"""
 
 
 class Keeper:
@@ -46,9 +52,12 @@ class Keeper:
         if self._is_over:
             self._is_over = False
             try:
+                connection.execute(f"PRAGMA busy_timeout = {round(PATIENCE_S * 1000)}")
                 connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             except sqlite3.Error as error:
                 logger.warning("history: the log could not start anew: %s", error)
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
 
     def close(self) -> None:
         """Blocks for as long as a checkpoint takes."""

@@ -89,7 +89,7 @@ class Loader:
         elif self._update:
             if there.room.head > room.room.head or there.floor > room.floor:
                 raise HubbubError("conflict", GONE_ON.format(id=room.room.id))
-            self._room = _Arrival(self._target, room, held_upto=SEQ_MOST, is_new=False)
+            self._room = _Arrival(self._target, room, held_upto=there.room.head, is_new=False)
         return 0
 
 
