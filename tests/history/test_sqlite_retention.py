@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,10 +15,11 @@ from hubbub.history.base import Change, Insert, Room
 from hubbub.history.sizes import document_bytes
 from hubbub.history.sqlite_batch import write_batch
 from hubbub.history.sqlite_file import open_database
+from hubbub.history.sqlite_index import index_path
 from hubbub.history.sqlite_messages import read_by_key
 from hubbub.history.sqlite_retention import SLICE_ROWS, Finder, Rise, empty_slice
 from hubbub.history.sqlite_rooms import create_room, delete_room
-from tests.support.history import draft, editing, make_room, walks
+from tests.support.history import draft, editing, eventually, make_room, new_room, open_sqlite, say, walks
 
 NAMES = ("CANDIDATES", "OLDEST", "COUNT", "COUNT_ALL", "RAISE", "EMPTIED", "TAKE_OUT", "PUT_BACK")
 PARAMETERS = ("after", "most", "before", "keep", "no", "low", "high", "rises", "rows")
@@ -151,3 +153,43 @@ class TestEmptying:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         # What is left is the newest message.
         assert (tmp_path / "hubbub.db").read_bytes().count(b"needle in the hay") == 20
+
+
+class TestIndex:
+    async def test_what_was_emptied_leaves_the_index(self, tmp_path: Path) -> None:
+        path = tmp_path / "hubbub.db"
+        async with open_sqlite(path) as history:
+            room = await new_room(history)
+            await say(history, room.uid, *["word"] * 10)
+            await eventually(lambda: indexed(path), 10)
+            assert await history.expire(before=None, keep=3) == 7
+            await eventually(lambda: indexed(path), 3)
+
+    async def test_what_was_emptied_before_a_crash_leaves_it_after(self, tmp_path: Path) -> None:
+        path = tmp_path / "hubbub.db"
+        async with open_sqlite(path) as history:
+            room = await new_room(history)
+            await say(history, room.uid, *["word"] * 10)
+            await eventually(lambda: indexed(path), 10)
+        assert await asyncio.to_thread(empty_alone, path) == 7
+        async with open_sqlite(path):
+            await eventually(lambda: indexed(path), 3)
+
+
+def empty_alone(path: Path) -> int:
+    """Empty the first seven messages of the first room, with no index there to follow."""
+    connection = open_database(path)
+    try:
+        return empty_slice(connection, [Rise(1, 0, 7, 7)])
+    finally:
+        connection.close()
+
+
+async def indexed(path: Path) -> int:
+    """How many messages the index of a database has."""
+    connection = sqlite3.connect(f"{index_path(path).as_uri()}?mode=ro", uri=True)
+    try:
+        (count,) = connection.execute("SELECT count(*) FROM docs").fetchone()
+    finally:
+        connection.close()
+    return int(count)
