@@ -20,6 +20,7 @@ from hubbub.history.base import (
     Room,
     RoomView,
     Standing,
+    Views,
     Written,
 )
 from tests.support.domain import message_of, room_of
@@ -112,6 +113,20 @@ class FeedStore:
         landing = Landing(MessagePage([], record.head), RoomView(record, Standing(user, "member"), 0), [])
         await self._answered()
         return landing
+
+    async def views(self, uid: str, users: Sequence[str], *, members_most: int) -> Views | None:
+        await self._read("views")
+        if uid not in self.rooms:
+            return None
+        views = Views(self._record(uid), {user: Standing(user, "member") for user in users}, {}, [])
+        await self._answered()
+        return views
+
+    async def page(self, uid: str, **asked: int | None) -> MessagePage:
+        await self._read("page")
+        page = MessagePage([], len(self.rooms.get(uid, ())))
+        await self._answered()
+        return page
 
     async def arrival(self, user: str) -> Arrival:
         await self._read("arrival")

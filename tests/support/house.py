@@ -15,7 +15,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.base import History
 from hubbub.history.writer import Writer
 from hubbub.transport.fanout import Fanout
-from tests.support.domain import ManualClock, PromptBatch, RecordingOutlet, identity_of
+from tests.support.domain import ManualClock, PromptBatch, RecordingOutlet, as_read, identity_of
 from tests.support.history import open_sqlite
 
 __all__ = ["ChatHouse", "Held", "Interposed", "chat_house", "outlet_of", "refusal_of"]
@@ -128,10 +128,17 @@ class ChatHouse:
     async def join(self, client: Client, room: str = "tea", **more: Any) -> dict[str, Any]:
         """`room:join` as the wire does it: the ack is kept in the outlet, then what must follow it."""
         behind: list[Callable[[], None]] = []
-        answer = await self.chat.reading.join(client, {"room": room, **more}, after_ack=behind.append)
+        answer: dict[str, Any] = as_read(
+            await self.chat.reading.join(client, {"room": room, **more}, after_ack=behind.append)
+        )
         client.outlet.emit("<ack>", {"head": answer["head"], "outcome": answer["outcome"]})
         for callback in behind:
             callback()
+        return answer
+
+    async def sync(self, client: Client, since: int, room: str = "tea", **more: Any) -> dict[str, Any]:
+        """`history:sync`, as the client reads the answer."""
+        answer: dict[str, Any] = as_read(await self.chat.reading.sync(client, {"room": room, "since": since, **more}))
         return answer
 
     async def send(self, client: Client, body: str = "hello", room: str = "tea", **more: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from hubbub.history.base import Message
 
@@ -39,6 +40,11 @@ class Feed:
     def hole(self) -> tuple[int, int] | None:
         """The revisions `(after, upto]` that are known to exist, but have not come; None if nothing is missing."""
         return (self.delivered, self._head) if self._head > self.delivered else None
+
+    @property
+    def known(self) -> int:
+        """The highest revision that is known to exist, delivered or not."""
+        return self._head
 
     def offer(self, rev: int, message: Message) -> Sequence[Revision]:
         """A revision became known. Returns what goes out now, in order."""
@@ -81,8 +87,8 @@ class Feed:
         """The delivered revisions above `after`; None if the backlog does not reach back that far."""
         if after >= self.delivered:
             return []
-        missing = [revision for revision in self._recent if revision[0] > after]
-        return missing if missing and missing[0][0] == after + 1 else None
+        skipped = after + 1 - self._recent[0][0] if self._recent else -1
+        return list(islice(self._recent, skipped, None)) if skipped >= 0 else None
 
     def drop_backlog(self) -> None:
         """Nobody is joining: what went out is needed no more."""

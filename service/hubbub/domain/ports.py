@@ -19,7 +19,11 @@ class Outlet(Protocol):
     @property
     def is_open(self) -> bool: ...
 
-    def emit(self, event: str, data: Any) -> None: ...
+    def emit(self, event: str, data: Any) -> None:
+        """Send an event. A `memoryview` in `data` is a piece of JSON that was encoded already; so it is in acks."""
+
+    async def wait_room(self) -> None:
+        """Return when there is room for a page of history: little waits for this client. Or when it is gone."""
 
 
 class Channel(Protocol):

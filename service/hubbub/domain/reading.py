@@ -1,30 +1,35 @@
 """Joining a room and reading its history.
 
-A join must lose nothing and repeat nothing between the page it returns and the first event that follows it. The page
-was read at some head `h`; when it arrives here the room's feed may have gone on. So: wait until the feed has
-delivered `h`, then, in one turn of the loop, subscribe, answer with `h`, and send behind the answer what the feed
-delivered after `h`.
+A join must lose nothing and repeat nothing between the page it returns and the first event that follows it. How the
+user sees the room was read at some head `h`, for all who joined at that moment (`views`); the page is cut for the same
+`h` from what was read for everybody (`pages`). When both are here the room's feed may have gone on. So: wait until the
+feed has delivered `h`, then, in one turn of the loop, subscribe, answer with `h`, and send behind the answer what the
+feed delivered after `h`.
+
+What is shared is what was read. Whether a client may read it is asked for each of them, before and after.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.delivery import Delivery
 from hubbub.domain.documents import message_document, room_view_document
-from hubbub.domain.feeds import Revision
 from hubbub.domain.house import House, no_room
 from hubbub.domain.limits import PAGE_BYTES
 from hubbub.domain.membership import Membership
+from hubbub.domain.pages import Pages
 from hubbub.domain.permissions import Action, is_banned
 from hubbub.domain.phrases import phrases_of
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client
+from hubbub.domain.stretch import Cut
+from hubbub.domain.views import Seen, ViewReader
 from hubbub.errors import HubbubError
-from hubbub.history.base import MEMBER_ROLES, MessagePage, RoomView
+from hubbub.history.base import MEMBER_ROLES
 
 __all__ = ["Reading"]
 
@@ -33,14 +38,27 @@ _JOIN_TRIES: Final = 5
 _DELIVERY_TIMEOUT_S: Final = 5.0
 
 
+def _unseen(kind: str) -> None:
+    """Nobody counts the reads."""
+
+
 class Reading:
     """The events `room:join`, `history:*` and `read:mark`."""
 
-    def __init__(self, house: House, delivery: Delivery, rooms: RoomService, membership: Membership) -> None:
+    def __init__(
+        self,
+        house: House,
+        delivery: Delivery,
+        rooms: RoomService,
+        membership: Membership,
+        *,
+        on_read: Callable[[str], None] = _unseen,
+    ) -> None:
         self._house = house
         self._delivery = delivery
         self._rooms = rooms
-        self._membership = membership
+        self._pages = Pages(house.history, house.clock, on_read=on_read)
+        self._views = ViewReader(house.history, self._pages, house.limits, listed=membership.listed, on_read=on_read)
 
     async def join(
         self, client: Client, request: dict[str, Any], *, after_ack: Callable[[Callable[[], None]], None]
@@ -53,16 +71,18 @@ class Reading:
         room = await self._house.enter(client, request["room"], Action.JOIN)
         self._house.channel.unsubscribe(client.outlet, room.uid)
         client.joined.discard(room.uid)
+        await client.outlet.wait_room()
         await self._become_member(client, room)
         for _ in range(_JOIN_TRIES):
             room.joining += 1
             try:
-                page, outcome, view, members = await self._read_join(client, room, request)
-                self._delivery.know(room, page.head)
-                if room.feed.delivered < page.head:
+                seen, cut, outcome = await self._read_join(client, room, request)
+                head = seen.view.room.head
+                if room.feed.delivered < head:
+                    self._delivery.expect(room, head)
                     async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
-                        await room.wait_delivered(page.head)
-                backlog = room.feed.backlog(page.head)
+                        await room.wait_delivered(head)
+                backlog = room.feed.backlog(head)
             except TimeoutError:
                 raise HubbubError("unavailable", retry_after=1) from None
             finally:
@@ -80,19 +100,27 @@ class Reading:
         if client.outlet.is_open:
             self._house.channel.subscribe(client.outlet, room.uid)
             client.joined.add(room.uid)
-            after_ack(lambda: self._send_backlog(client, room, backlog))
+            if backlog:
+                events = [self._pages.event(room, rev, message) for rev, message in backlog]
+                after_ack(lambda: self._send(client, events))
         return {
-            "room": {**room_view_document(view), "head": page.head},
-            "messages": [message_document(room.id, message) for message in page.messages],
+            "room": room_view_document(seen.view),
+            "messages": cut.messages,
             "outcome": outcome,
-            "head": page.head,
-            "next": self._next(page, outcome),
-            "members": members,
+            "head": head,
+            "next": cut.end,
+            "members": seen.members,
         }
+
+    def stop(self) -> None:
+        """Read nothing more for those who wait."""
+        self._views.stop()
+        self._pages.stop()
 
     async def fetch(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`history:fetch`."""
         room = await self._house.enter(client, request["room"], Action.READ)
+        await client.outlet.wait_room()
         page = await self._house.history.page(
             room.uid,
             before=request.get("before"),
@@ -110,13 +138,14 @@ class Reading:
     async def sync(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`history:sync`. Without `epoch` it is taken to be the room's."""
         room = await self._house.enter(client, request["room"], Action.READ)
-        page, outcome = await self._changes(room, request["since"], request.get("epoch"), self._limit(request))
-        return {
-            "messages": [message_document(room.id, message) for message in page.messages],
-            "outcome": outcome,
-            "next": self._next(page, outcome),
-            "head": page.head,
-        }
+        await client.outlet.wait_room()
+        room.joining += 1
+        try:
+            cut, outcome, head = await self._read_sync(room, request)
+        finally:
+            room.end_join()
+        self._house.require(client, room, Action.READ)
+        return {"messages": cut.messages, "outcome": outcome, "next": cut.end, "head": head}
 
     async def search(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`history:search`, in one room or in all that the caller may read."""
@@ -182,49 +211,38 @@ class Reading:
         if new:
             await self._house.tell_member(room, standing.user, {"role": standing.role})
 
-    async def _read_join(
-        self, client: Client, room: ActiveRoom, request: dict[str, Any]
-    ) -> tuple[MessagePage, _Outcome, RoomView, list[dict[str, Any]] | None]:
-        since = request.get("since")
+    async def _read_join(self, client: Client, room: ActiveRoom, request: dict[str, Any]) -> tuple[Seen, Cut, _Outcome]:
+        limit, since = self._limit(request), request.get("since")
         if since is not None and request.get("epoch", room.uid) != room.uid:
             since = None
-        landing = await self._house.history.landing(
-            room.uid,
-            client.user.person.id,
-            since=since,
-            limit=self._limit(request),
-            max_bytes=PAGE_BYTES,
-            members_most=self._house.limits.members_listed,
-        )
-        if landing is None:
+        seen = await self._views.read(room, client.user.person.id, since=since, limit=limit)
+        if seen is None:
             raise no_room()
-        page = landing.page
-        outcome: _Outcome = "full"
-        if "since" in request:
-            is_reset = since is None or since > page.head
-            outcome = "reset" if is_reset else "partial" if page.more_after else "full"
-        members = None if landing.members is None else self._membership.listed(landing.members)
-        return page, outcome, landing.view, members
+        head = seen.view.room.head
+        if since is None or since > head:
+            newest = await self._pages.newest(room, limit=limit, head=head)
+            return seen, newest.cut(head), "reset" if "since" in request else "full"
+        stretch = await self._pages.stretch(room, since=since, limit=limit, head=head)
+        cut = stretch.cut(since, upto=head, limit=limit, max_bytes=PAGE_BYTES)
+        return seen, cut, "partial" if cut.is_partial else "full"
 
-    async def _changes(
-        self, room: ActiveRoom, since: int, epoch: str | None, limit: int
-    ) -> tuple[MessagePage, _Outcome]:
-        """What changed after `since`; the newest page if the client's state is not of this room's history."""
-        if epoch is None or epoch == room.uid:
-            page = await self._house.history.changes(room.uid, since=since, limit=limit, max_bytes=PAGE_BYTES)
-            if since <= page.head:
-                return page, "partial" if page.more_after else "full"
-        return await self._house.history.page(room.uid, limit=limit, max_bytes=PAGE_BYTES), "reset"
+    async def _read_sync(self, room: ActiveRoom, request: dict[str, Any]) -> tuple[Cut, _Outcome, int]:
+        """What changed after `since`, and the head; the newest page if the client's state is not of this room's
+        history.
+        """
+        limit, since, head = self._limit(request), request["since"], room.feed.known
+        if request.get("epoch") in (None, room.uid):
+            stretch = await self._pages.stretch(room, since=since, limit=limit, head=head)
+            if since <= stretch.head:
+                cut = stretch.cut(since, upto=stretch.head, limit=limit, max_bytes=PAGE_BYTES)
+                return cut, "partial" if cut.is_partial else "full", stretch.head
+        newest = await self._pages.newest(room, limit=limit, head=head)
+        return newest.cut(newest.head), "reset", newest.head
 
     @staticmethod
-    def _next(page: MessagePage, outcome: _Outcome) -> int:
-        """From which revision on the client must ask again: the head, when there is nothing to ask for."""
-        return page.messages[-1].rev if outcome == "partial" else page.head
-
-    def _send_backlog(self, client: Client, room: ActiveRoom, backlog: Any) -> None:
-        revisions: list[Revision] = list(backlog)
-        for rev, message in revisions:
-            client.outlet.emit("message", message_document(room.id, message, rev=rev))
+    def _send(client: Client, events: Sequence[memoryview]) -> None:
+        for event in events:
+            client.outlet.emit("message", event)
 
     async def _searched(self, client: Client, room_id: str | None) -> tuple[list[str], bool]:
         """The uids to search in, and whether to search all public rooms as well."""

@@ -83,6 +83,12 @@ class Connection(Protocol):
         already. Many may share it: it is sent as it is, and not copied.
         """
 
+    async def wait_room(self) -> None:
+        """Return when little waits for this client, so that a large answer has room; or when it is gone.
+
+        Whoever asks for many pages at once, as after a reconnect to many rooms, gets them as fast as it reads them.
+        """
+
     def disconnect(self) -> None:
         """End this namespace with a Socket.IO DISCONNECT, after what was sent before. Stock clients stay away.
 

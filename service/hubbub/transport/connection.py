@@ -47,6 +47,10 @@ class NamespaceConnection:
         if self.is_open:
             self.send(event_message(self.namespace, event, data))
 
+    async def wait_room(self) -> None:
+        if self.is_open and self.session.is_crowded:
+            await self.session.wait_room()
+
     def disconnect(self) -> None:
         self.server.disconnect_nowait(self)
 

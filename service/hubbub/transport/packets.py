@@ -217,6 +217,9 @@ class Attachments:
 _HOLE_MARK: Final = b"\x00"
 """Where something encoded has its place: JSON has no such byte, since strings escape it."""
 
+_SHARED_BYTES: Final = 8192
+"""What is smaller is copied: that costs less than writing it in pieces."""
+
 _HOLE: Final = orjson.Fragment(_HOLE_MARK)
 
 
@@ -233,7 +236,7 @@ def event_message(namespace: str, event: str, data: Any, *, keep: Keep = Keep.MU
     try:
         return Message(head + orjson.dumps([event, data]), keep=keep, key=key)
     except TypeError:
-        return Message(b"", keep=keep, key=key, pieces=_pieces(head, [event, data]))
+        return _around_encoded(head, [event, data], keep=keep, key=key)
 
 
 def ack_message(namespace: str, ack_id: int, data: Any) -> Message:
@@ -242,10 +245,10 @@ def ack_message(namespace: str, ack_id: int, data: Any) -> Message:
     try:
         return Message(head + orjson.dumps([data]))
     except TypeError:
-        return Message(b"", pieces=_pieces(head, [data]))
+        return _around_encoded(head, [data])
 
 
-def _pieces(head: bytes, data: list[Any]) -> list[bytes | memoryview]:
+def _around_encoded(head: bytes, data: list[Any], *, keep: Keep = Keep.MUST, key: Hashable = None) -> Message:
     """A packet around what is encoded already: a `memoryview` in the data stands for the JSON that it shows.
 
     Raises `TypeError` for what JSON cannot hold.
@@ -262,7 +265,9 @@ def _pieces(head: bytes, data: list[Any]) -> list[bytes | memoryview]:
     pieces: list[bytes | memoryview] = [head + first]
     for view, text in zip(encoded, rest, strict=True):
         pieces += (view, text)
-    return pieces
+    if sum(map(len, encoded)) < _SHARED_BYTES:
+        return Message(b"".join(pieces), keep=keep, key=key)
+    return Message(b"", keep=keep, key=key, pieces=pieces)
 
 
 def data_message(

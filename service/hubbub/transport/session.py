@@ -10,6 +10,7 @@ frame at once, which is all that fan-out does. Otherwise messages go to the outb
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,9 @@ __all__ = ["GONE", "Closing", "Owner", "Session", "Shell"]
 PING_FRAME: Final = text_frame(b"2")
 
 _NEVER: Final = float("inf")
+
+_CROWDED: Final = 16
+"""A share of what may wait: as much and the largest page are less than half."""
 
 
 class Closing:
@@ -95,6 +99,7 @@ class Session:
     __slots__ = (
         "_at",
         "_owner",
+        "_room",
         "_unsent",
         "_wheel",
         "attachments",
@@ -152,6 +157,7 @@ class Session:
         self.tick = 0
         self._at: dict[Deadline, float] | tuple[()] = ()
         self._owner = owner
+        self._room: list[asyncio.Future[None]] | None = None
         self._unsent = 0
         self._wheel = wheel
 
@@ -209,7 +215,31 @@ class Session:
         taken = self.outbox.take(max_bytes, max_packets)
         if not self.outbox:
             self.outbox = None
+        if self._room is not None and not self.is_crowded:
+            self._let_in()
         return taken
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits that a large answer should wait too: with it, half of the outbox must stay free for
+        what is sent to groups.
+        """
+        return self.outbox is not None and self.outbox.bytes > self.bounds.outbox_bytes // _CROWDED
+
+    async def wait_room(self) -> None:
+        """Return when it is not crowded, or ending."""
+        while self.is_crowded and self.closing is None:
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self._room is None:
+                self._room = []
+            self._room.append(room)
+            await room
+
+    def _let_in(self) -> None:
+        waiting, self._room = self._room, None
+        for room in waiting or ():
+            if not room.done():
+                room.set_result(None)
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
@@ -301,6 +331,7 @@ class Session:
             self.uncork()
         self.closing = closing
         self.clear = False
+        self._let_in()
         self._step(Input.CLOSE)
         self._owner.on_closing(self, closing)
         ended = isinstance(self._at, dict) and Deadline.END in self._at
@@ -326,6 +357,7 @@ class Session:
         if self.closing is None:
             self.closing = GONE
             self._owner.on_closing(self, GONE)
+        self._let_in()
         self._step(Input.LOST)
         self.clear = self.blocked = False
         self.outbox = self.corked = None
