@@ -11,6 +11,7 @@ from bench.ack_latency_under_fanout import fanout
 from bench.acks import acks
 from bench.connects import connects
 from bench.goals import chart
+from bench.headcheck import headcheck
 from bench.history_pages import main as history
 from bench.idle import idle
 from bench.leave import leave
@@ -68,7 +69,9 @@ def everything(context: click.Context, full: bool, data: Path, save: Path | None
         context.invoke(chart, results=save)
 
 
-for name, command in {**SIDE_BY_SIDE, "chart": chart, "history": history, "mongo": mongo}.items():
+ALONE: Final[dict[str, click.Command]] = {"chart": chart, "headcheck": headcheck, "history": history, "mongo": mongo}
+
+for name, command in {**SIDE_BY_SIDE, **ALONE}.items():
     main.add_command(command, name)
 
 if __name__ == "__main__":
