@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -44,6 +45,22 @@ class TestSending:
         connection.emit("e", object())
         assert connection.send(Message(b"4x")) is Verdict.SHED
         assert texts(connection) == []
+
+    async def test_a_large_answer_waits_until_little_does(self, server: Server) -> None:
+        connection = connection_on(server)
+        await connection.wait_room()
+        connection.emit("e", "x" * (server.bounds.outbox_bytes // 10))
+        waiting = asyncio.ensure_future(connection.wait_room())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        texts(connection)
+        await waiting
+
+    async def test_for_one_that_is_not_open_nobody_waits(self, server: Server) -> None:
+        connection = connection_on(server)
+        connection.emit("e", "x" * (server.bounds.outbox_bytes // 10))
+        connection.is_open = False
+        await connection.wait_room()
 
     async def test_what_cannot_be_encoded_is_the_sender_s_fault(self, server: Server) -> None:
         connection = connection_on(server)

@@ -310,8 +310,10 @@ class TestWriting:
         with pytest.raises(TypeError):
             packets.data_message(packets.EVENT, "/chat", ["e", value])
 
-    @given(JSON, JSON)
-    def test_what_is_encoded_already_is_put_in_where_it_stands(self, one: Any, other: Any) -> None:
+    @given(JSON, JSON, st.booleans())
+    def test_what_is_encoded_already_is_put_in_where_it_stands(self, one: Any, other: Any, large: bool) -> None:
+        if large:
+            one = [one, "x" * packets._SHARED_BYTES]
         data = {"a": one, "b": [other], "c": "\x00"}
         encoded = {"a": memoryview(orjson.dumps(one)), "b": [memoryview(orjson.dumps(other))], "c": "\x00"}
         for ours, whole in (
@@ -319,7 +321,7 @@ class TestWriting:
             (packets.ack_message("/chat", 7, encoded), packets.ack_message("/chat", 7, data)),
         ):
             assert (ours.text, ours.size) == (whole.text, whole.size)
-            assert any(piece is encoded["a"] for piece in ours.pieces)
+            assert any(piece is encoded["a"] for piece in ours.pieces) == large
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_what_is_no_number_in_json_is_never_written_as_one(self, value: float) -> None:

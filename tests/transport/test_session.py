@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -333,6 +335,52 @@ class TestSending:
         session.send(message)
         assert written == [message.frame, message.deflated(0)]
         assert len(written[1]) < len(written[0])
+
+
+class TestRoom:
+    @staticmethod
+    async def crowded() -> tuple[Session, asyncio.Task[None]]:
+        """A session for which much waits, and somebody who wants to send more."""
+        session, *_ = begun()
+        for _ in range(2):
+            session.send(Message(b"4"))
+        assert session.is_crowded
+        waiting = asyncio.ensure_future(session.wait_room())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        return session, waiting
+
+    async def test_there_is_when_enough_of_what_waited_has_gone(self) -> None:
+        session, waiting = await self.crowded()
+        session.take(1, 1)
+        await waiting
+        assert session.outbox is not None
+        await session.wait_room()
+
+    async def test_each_who_waits_looks_again(self) -> None:
+        session, waiting = await self.crowded()
+        session.take(1_000_000)
+        session.send(Message(b"4" + bytes(BOUNDS.outbox_bytes // 10)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        session.take(1_000_000)
+        await waiting
+
+    async def test_an_end_lets_everybody_go(self) -> None:
+        ends: list[Callable[[Session], None]] = [Session.lost, lambda session: session.close(DROPPED)]
+        for end in ends:
+            session, waiting = await self.crowded()
+            end(session)
+            await waiting
+            await session.wait_room()
+
+    async def test_who_does_not_wait_any_more_is_passed_over(self) -> None:
+        session, waiting = await self.crowded()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        session.take(1_000_000)
+        assert not session.is_crowded
 
 
 class TestHeartbeat:
