@@ -323,5 +323,7 @@ class _Parts:
                 logger.warning("history: deleted rooms could not be cleared away: %s", error.message)
 
     async def _bury_all(self) -> None:
-        while await rooms.bury_slice(self.server, now=self._clock()):
-            await asyncio.sleep(BURIAL_PAUSE_S)  # noqa: ASYNC110 - Nothing to wait for: others are let in between.
+        is_more = True
+        while is_more:
+            is_more = await rooms.bury_slice(self.server, now=self._clock())
+            await asyncio.sleep(BURIAL_PAUSE_S)

@@ -368,13 +368,16 @@ def _update(message: Message, *, expected: int) -> UpdateOne | None:
 
 
 def _sound(message: Message) -> dict[str, Any] | None:
-    """The document of a new message; None for text that is not Unicode."""
+    """The document of a new message; None for text that is not Unicode, and for a NUL in what it is found by: that no
+    store would take it the same way is reason enough.
+    """
+    names = f"{message.uid}{message.sender.id}{message.key}"
     try:
         document = document_of(message)
-        f"{message.uid}{message.sender.id}{message.key}".encode()
+        names.encode()
     except (TypeError, UnicodeError):
         return None
-    return document
+    return None if "\0" in names else document
 
 
 def _all(ops: Sequence[Insert | Change], error: HubbubError) -> list[Outcome]:

@@ -4,8 +4,11 @@ There is no snapshot to read from without a transaction, and none is needed: the
 the documents. A document whose revision is not above the head is as it was at the head, because every change claims a
 revision. One that is above it was changed in between; then a page is read again, a few times, and after that it may
 hold a document newer than its head, never an older one (whoever shows it gets the change once more, in its order).
-A page by revision needs no second try: what was changed in between has moved behind the head, where the reader will
-look next.
+
+A page by revision needs no second try. It is read along the index of revisions, where a document that is changed moves
+towards the end, so none is missed, and one that is met twice was changed on the way: the later one counts. A page that
+reaches the end of the index has its head there: the newest revision is that of the last document. If the head that was
+read first were taken instead, a document that was changed in between would be in no page, though it was there before.
 """
 
 from __future__ import annotations
@@ -92,13 +95,15 @@ class MessageReader:
     async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
         since = clamped(since)
         head, floor = await self._head_and_floor(uid)
-        query: dict[str, Any] = {"room": uid, "rev": {"$gt": since, "$lte": head}}
+        query: dict[str, Any] = {"room": uid, "rev": {"$gt": since}}
         if floor > since:
             # A stub is news for those alone who may have the message as it was before.
             query["$or"] = [{"seq": {"$gt": floor}}, {"seq": {"$lte": since}}]
         found = await self._some(query, "rev", 1, limit, max_bytes)
         _, count = cut((), [(each["rev"], each["bytes"]) for each in found[:limit]], max_bytes)
-        messages = [_above(each, floor) for each in found[:count]]
+        head = max(head, *(int(each["rev"]) for each in found)) if found else head
+        latest = {each["_id"]: each for each in found[:count]}
+        messages = [_above(each, floor) for each in found[:count] if latest[each["_id"]] is each]
         return MessagePage(messages, head, more_after=len(found) > count, floor=floor)
 
     async def revisions(self, uid: str, *, after: int, upto: int) -> list[tuple[int, Message]]:
