@@ -103,6 +103,7 @@ class Service:
             clock=clock,
             limits=_limits(settings),
             on_filled=self.metrics.filled.inc,
+            on_read=lambda kind: self.metrics.reads.labels(kind).inc(),
         )
         # The way of every connect and every event of /chat, outermost first.
         chat_pipeline: list[Middleware] = [

@@ -144,6 +144,12 @@ class Metrics:
         self.closed = Counter(
             "hubbub_links_closed_total", "Ended Engine.IO connections, by reason.", ["code"], registry=self.registry
         )
+        self.reads = Counter(
+            "hubbub_history_reads_total",
+            "Reads of the store for clients that join or catch up; one serves many.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.gaps = Counter(
             "hubbub_gaps_total", "Rooms suspended on connections that read too slowly.", registry=self.registry
         )

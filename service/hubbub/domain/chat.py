@@ -35,6 +35,7 @@ class Chat:
         clock: Clock,
         limits: Limits,
         on_filled: Callable[[int], None] | None = None,
+        on_read: Callable[[str], None] | None = None,
     ) -> None:
         roster = Roster(history, clock)
         active = ActiveRooms(history, channel)
@@ -46,7 +47,7 @@ class Chat:
         self.rooms = RoomService(self.house)
         self.membership = Membership(self.house, self.rooms)
         self.posting = Posting(self.house)
-        self.reading = Reading(self.house, self._delivery, self.rooms, self.membership)
+        self.reading = Reading(self.house, self._delivery, self.rooms, self.membership, on_read=on_read)
 
     def written(self, uid: str, written: Written) -> None:
         """A write is durable and claimed a revision."""

@@ -38,12 +38,10 @@ _JOIN_TRIES: Final = 5
 _DELIVERY_TIMEOUT_S: Final = 5.0
 
 
-def _unseen(kind: str) -> None:
-    """Nobody counts the reads."""
-
-
 class Reading:
-    """The events `room:join`, `history:*` and `read:mark`."""
+    """The events `room:join`, `history:*` and `read:mark`. `on_read` is told of each read of the store for joins and
+    syncs by its kind: `landing`, `views`, `changes` or `newest`.
+    """
 
     def __init__(
         self,
@@ -52,11 +50,12 @@ class Reading:
         rooms: RoomService,
         membership: Membership,
         *,
-        on_read: Callable[[str], None] = _unseen,
+        on_read: Callable[[str], None] | None = None,
     ) -> None:
         self._house = house
         self._delivery = delivery
         self._rooms = rooms
+        on_read = on_read or (lambda kind: None)
         self._pages = Pages(house.history, house.clock, on_read=on_read)
         self._views = ViewReader(house.history, self._pages, house.limits, listed=membership.listed, on_read=on_read)
 
