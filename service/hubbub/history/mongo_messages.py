@@ -5,10 +5,10 @@ the documents. A document whose revision is not above the head is as it was at t
 revision. One that is above it was changed in between; then a page is read again, a few times, and after that it may
 hold a document newer than its head, never an older one (whoever shows it gets the change once more, in its order).
 
-A page by revision needs no second try. It is read along the index of revisions, where a document that is changed moves
-towards the end, so none is missed, and one that is met twice was changed on the way: the later one counts. A page that
-reaches the end of the index has its head there: the newest revision is that of the last document. If the head that was
-read first were taken instead, a document that was changed in between would be in no page, though it was there before.
+A page by revision is of the head that was read before it, too, and never of what it holds itself: a walk along an index
+that others write to may meet revision 12 and have passed the place of 11 before that was there. A document that was
+changed in between has moved behind the head. It is in the page as it is now, at its end, unless the page is full; it
+comes once more with what is behind the head in any case.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ class MessageReader:
             query["$or"] = [{"seq": {"$gt": floor}}, {"seq": {"$lte": since}}]
         found = await self._some(query, "rev", 1, limit, max_bytes)
         _, count = cut((), [(each["rev"], each["bytes"]) for each in found[:limit]], max_bytes)
-        head = max(head, *(int(each["rev"]) for each in found)) if found else head
-        latest = {each["_id"]: each for each in found[:count]}
-        messages = [_above(each, floor) for each in found[:count] if latest[each["_id"]] is each]
-        return MessagePage(messages, head, more_after=len(found) > count, floor=floor)
+        latest = {each["_id"]: each for each in found[:count] if each["seq"] <= head}
+        messages = [_above(each, floor) for each in found[:count] if latest.get(each["_id"]) is each]
+        more = len(found) > count and found[count]["rev"] <= head
+        return MessagePage(messages, head, more_after=more, floor=floor)
 
     async def revisions(self, uid: str, *, after: int, upto: int) -> list[tuple[int, Message]]:
         after, upto = clamped(after), clamped(upto)
