@@ -3,9 +3,7 @@
 Reading needs no lock: it is one transaction on a read-only connection, beside a service that writes. Meanwhile the
 file's log cannot start anew, so it grows by what the service writes.
 
-Writing takes the lock that the service takes. Rooms that are being brought in are rows of a table of its own, which is
-there only while there are any: such a room has a number, under which its messages lie, but nothing leads to it before
-it is finished. The number is taken from the counter of the rooms, so that no other room gets it, whatever happens.
+Writing takes the lock that the service takes; how it is done is in `sqlite_arrivals`.
 """
 
 # ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
@@ -14,26 +12,25 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from hubbub.errors import HubbubError, StoreError
+from hubbub.history import sqlite_arrivals as arrivals
 from hubbub.history.archive import PAGE_BYTES, PAGE_ROWS, SEQ_MOST, ArchivedMessage, ArchivedRoom, KnownPerson, Size
 from hubbub.history.base import Message, Person, Room, Standing
+from hubbub.history.sqlite_arrivals import number_of
 from hubbub.history.sqlite_errors import as_hubbub_error, sentence
 from hubbub.history.sqlite_file import FileLock, check_to_read, connect, open_database
 from hubbub.history.sqlite_index import index_path, remove_index
-from hubbub.history.sqlite_rooms import delete_room, folded
+from hubbub.history.sqlite_rooms import delete_room
 from hubbub.history.sqlite_rows import (
     HEAD,
     MASK,
-    MEMBER,
     MESSAGE,
-    NEWEST,
     SHIFT,
     STANDING,
-    encode_row,
     fetch,
     json_text,
     message_from,
@@ -81,37 +78,6 @@ CHANGES: Final = f"""
     WHERE place BETWEEN :no << {SHIFT} AND (:no << {SHIFT}) + {MASK} AND seq > :after AND place & {MASK} <> seq
     ORDER BY seq, place"""
 
-PUT_MESSAGE: Final = """
-    INSERT INTO messages (place, rev, room, sender, key, deleted, created_at, bytes, doc)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (place) DO UPDATE SET rev = excluded.rev, sender = excluded.sender, key = excluded.key,
-        deleted = excluded.deleted, created_at = excluded.created_at, bytes = excluded.bytes, doc = excluded.doc"""
-
-FORGET_CHANGES: Final = f"""
-    DELETE FROM changes WHERE place BETWEEN :no << {SHIFT} AND (:no << {SHIFT}) + {MASK}
-    AND seq IN (SELECT value FROM json_each(:seqs))"""
-
-CLAIMED: Final = """
-    SELECT json_group_array(json_array(c.place, c.seq)) FROM json_each(:places) j
-    CROSS JOIN changes c ON c.place = j.value"""
-
-PUT_STANDING: Final = """
-    INSERT OR REPLACE INTO standings (room, user, role, joined_at, muted_until, banned_until, knew, read_seq)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-
-UNIQUE: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
-
-ARRIVALS: Final = "CREATE TABLE IF NOT EXISTS arrivals (no INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE)"
-NEXT_NO: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rooms'), 0) + 1"
-SHOW: Final = f"""
-    INSERT INTO rooms (no, uid, id, kind, title, topic, capacity, slow_mode_s, created_at, members, folded, floor)
-    VALUES (:no, :uid, :id, :kind, :title, :topic, :capacity, :slow_mode_s, :created_at,
-            (SELECT count(*) FROM standings WHERE room = :no AND role IN {MEMBER}), :folded, :floor)
-    ON CONFLICT (uid) DO UPDATE SET id = excluded.id, kind = excluded.kind, title = excluded.title,
-        topic = excluded.topic, capacity = excluded.capacity, slow_mode_s = excluded.slow_mode_s,
-        created_at = excluded.created_at, members = excluded.members,
-        folded = excluded.folded, floor = excluded.floor"""
-
 
 class SqliteArchive:
     """`Archive` in the file at `path`."""
@@ -124,7 +90,6 @@ class SqliteArchive:
         self._changes: _Changes | None = None
         self._floor = "r.floor"
         self._index_is_there = True
-        self._numbers: dict[str, int] = {}
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -161,7 +126,8 @@ class SqliteArchive:
         connection = open_database(self._path)
         stack.callback(connection.close)
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        connection.execute(ARRIVALS)
+        connection.execute("PRAGMA secure_delete = on")  # What retention empties is not to be found in the file.
+        arrivals.prepare(connection)
         return connection
 
     async def close(self) -> None:
@@ -170,13 +136,11 @@ class SqliteArchive:
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         self._changes = None
-        self._numbers = {}
         with self._stack:
             if connection is None or connection.in_transaction:
                 return
             with suppress(sqlite3.Error):  # A disk that is full: the table may stay.
-                if connection.execute("SELECT count(*) FROM arrivals").fetchone() == (0,):
-                    connection.execute("DROP TABLE arrivals")
+                arrivals.tidy(connection)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -206,7 +170,7 @@ class SqliteArchive:
         return await self._do(self._standings, uid, after)
 
     def _standings(self, connection: sqlite3.Connection, uid: str, after: str) -> Sequence[Standing]:
-        no = self._number(connection, uid)
+        no = number_of(connection, uid)
         rows = fetch(connection, STANDINGS, {"no": no, "after": after, "most": PAGE_ROWS})
         return [standing for row in rows if (standing := standing_from(row)) is not None]
 
@@ -214,7 +178,7 @@ class SqliteArchive:
         return await self._do(self._messages, uid, after, upto)
 
     def _messages(self, connection: sqlite3.Connection, uid: str, after: int, upto: int) -> Sequence[ArchivedMessage]:
-        no = self._number(connection, uid)
+        no = number_of(connection, uid)
         page = _page(connection, uid, no=no, after=after, upto=upto)
         if not page:
             return []
@@ -234,25 +198,12 @@ class SqliteArchive:
         return await self._do(self._held, uid, first, last)
 
     def _held(self, connection: sqlite3.Connection, uid: str, first: int, last: int) -> Mapping[int, Message]:
-        no = self._number(connection, uid)
+        no = number_of(connection, uid)
         found: dict[int, Message] = {}
         while page := _page(connection, uid, no=no, after=first - 1, upto=last):
             found.update((message.seq, message) for message in page)
             first = page[-1].seq + 1
         return found
-
-    def _number(self, connection: sqlite3.Connection, uid: str) -> int:
-        """The number of a room, or of one that is being brought in."""
-        no = self._numbers.get(uid)
-        if no is None:
-            row = connection.execute("SELECT no FROM rooms WHERE uid = ?", (uid,)).fetchone()
-            if row is None and _has_arrivals(connection):
-                row = connection.execute("SELECT no FROM arrivals WHERE uid = ?", (uid,)).fetchone()
-            if row is None:
-                return 0  # No room has this number, so it has nothing.
-            no = int(row[0])
-            self._numbers = {uid: no}
-        return no
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -263,7 +214,7 @@ class SqliteArchive:
 
         def transact(connection: sqlite3.Connection) -> T:
             self._drop_index()
-            with _transaction(connection):
+            with arrivals.transaction(connection):
                 return work(connection, *args, **kwargs)
 
         return await self._do(transact)
@@ -275,81 +226,25 @@ class SqliteArchive:
             self._index_is_there = False
 
     async def begin(self, room: ArchivedRoom) -> int:
-        return await self._change(_begin, room.room)
+        return await self._change(arrivals.begin, room.room)
 
     async def put_messages(self, room: ArchivedRoom, messages: Sequence[ArchivedMessage]) -> None:
-        await self._change(self._put_messages, room.room.uid, messages)
-
-    def _put_messages(self, connection: sqlite3.Connection, uid: str, messages: Sequence[ArchivedMessage]) -> None:
-        no = self._number(connection, uid)
-        try:
-            rows = [encode_row(no, message) for message, _ in messages]
-        except (TypeError, UnicodeEncodeError):
-            raise HubbubError("bad_request", "A message has text that cannot be stored.") from None
-        try:
-            connection.executemany(PUT_MESSAGE, rows)
-        except sqlite3.IntegrityError as error:
-            raise _taken(error, f"The room {uid} has another message with the key of one of these.") from None
-        claims = {no << SHIFT | rev: message.seq for message, revs in messages for rev in revs if rev != message.seq}
-        if claims:
-            there = dict(fetch(connection, CLAIMED, {"places": json_text([*claims])}))
-            if any(claims[place] != seq for place, seq in there.items()):
-                raise HubbubError("conflict", f"The room {uid} has another message with a revision of one of these.")
-            connection.executemany(
-                "INSERT INTO changes (place, seq) VALUES (?, ?)",
-                [claim for claim in claims.items() if claim[0] not in there],
-            )
+        await self._change(arrivals.put_messages, room.room.uid, messages)
 
     async def drop_messages(self, uid: str, seqs: Sequence[int]) -> None:
-        await self._change(self._drop_messages, uid, seqs)
-
-    def _drop_messages(self, connection: sqlite3.Connection, uid: str, seqs: Sequence[int]) -> None:
-        no = self._number(connection, uid)
-        connection.execute(FORGET_CHANGES, {"no": no, "seqs": json_text(seqs)})
-        connection.executemany("DELETE FROM messages WHERE place = ?", [(no << SHIFT | seq,) for seq in seqs])
+        await self._change(arrivals.drop_messages, uid, seqs)
 
     async def put_standings(self, uid: str, standings: Sequence[Standing]) -> None:
-        await self._change(self._put_standings, uid, standings)
-
-    def _put_standings(self, connection: sqlite3.Connection, uid: str, standings: Sequence[Standing]) -> None:
-        no = self._number(connection, uid)
-        rows = [(no, s.user, s.role, s.joined_at, s.muted_until, s.banned_until, s.knew, s.read_seq) for s in standings]
-        connection.executemany(PUT_STANDING, rows)
+        await self._change(arrivals.put_standings, uid, standings)
 
     async def drop_standings(self, uid: str, users: Sequence[str]) -> None:
-        await self._change(self._drop_standings, uid, users)
-
-    def _drop_standings(self, connection: sqlite3.Connection, uid: str, users: Sequence[str]) -> None:
-        no = self._number(connection, uid)
-        connection.executemany("DELETE FROM standings WHERE room = ? AND user = ?", [(no, user) for user in users])
+        await self._change(arrivals.drop_standings, uid, users)
 
     async def finish(self, room: ArchivedRoom) -> None:
-        await self._change(self._finish, room)
-
-    def _finish(self, connection: sqlite3.Connection, archived: ArchivedRoom) -> None:
-        room = archived.room
-        properties: dict[str, object] = {
-            "no": self._number(connection, room.uid),
-            "uid": room.uid,
-            "id": room.id,
-            "kind": room.kind,
-            "title": room.title,
-            "topic": room.topic,
-            "capacity": room.capacity,
-            "slow_mode_s": room.slow_mode_s,
-            "created_at": room.created_at,
-            "folded": folded(room.id, room.title),
-            "floor": archived.floor,
-        }
-        try:
-            connection.execute(SHOW, properties)
-        except sqlite3.IntegrityError as error:
-            raise _taken(error, f"There is another room with the id {room.id}.") from None
-        connection.execute("DELETE FROM arrivals WHERE uid = ?", (room.uid,))
+        await self._change(arrivals.finish, room)
 
     async def put_people(self, people: Sequence[KnownPerson]) -> None:
-        rows = [(person.id, person.name, person.guest, seen_at) for person, seen_at in people]
-        await self._change(_put_people, rows)
+        await self._change(arrivals.put_people, people)
 
     async def delete(self, uid: str) -> None:
         await self._change(delete_room, uid)
@@ -390,44 +285,3 @@ def _page(connection: sqlite3.Connection, uid: str, *, no: int, after: int, upto
 
 def _known(rows: list[list[Any]]) -> list[KnownPerson]:
     return [(Person(id, name, bool(guest)), seen_at) for id, name, guest, seen_at in rows]
-
-
-def _has_arrivals(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'arrivals'").fetchone() is not None
-
-
-def _begin(connection: sqlite3.Connection, room: Room) -> int:
-    row = connection.execute("SELECT uid FROM rooms WHERE id = ? AND uid <> ?", (room.id, room.uid)).fetchone()
-    if row is not None:
-        raise HubbubError("conflict", f"There is another room with the id {room.id}.")
-    found = connection.execute("SELECT no FROM arrivals WHERE uid = ?", (room.uid,)).fetchone()
-    if found is not None:
-        arrived = f"SELECT {NEWEST} FROM (SELECT :no AS no) r"
-        return int(connection.execute(arrived, {"no": found[0]}).fetchone()[0])
-    (no,) = connection.execute(NEXT_NO).fetchone()
-    connection.execute("INSERT INTO arrivals (no, uid) VALUES (?, ?)", (no, room.uid))
-    if connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'rooms'", (no,)).rowcount == 0:
-        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('rooms', ?)", (no,))
-    return 0
-
-
-def _put_people(connection: sqlite3.Connection, rows: Sequence[tuple[str, str, bool, int]]) -> None:
-    connection.executemany("INSERT OR REPLACE INTO people (id, name, guest, seen_at) VALUES (?, ?, ?, ?)", rows)
-
-
-def _taken(error: sqlite3.IntegrityError, sentence: str) -> Exception:
-    """What a unique index refused; any other failure of this kind as it is."""
-    return HubbubError("conflict", sentence) if error.sqlite_errorcode in UNIQUE else error
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        raise
