@@ -125,6 +125,35 @@ class TestVolatileTraffic:
         held.release()
 
 
+class TestStartingOver:
+    async def test_a_store_that_has_lost_what_was_delivered_makes_everybody_join_again(self) -> None:
+        """The store was put back from a copy: what comes now has numbers that went out before, for other messages."""
+        gaps: list[tuple[object, str]] = []
+        store = FeedStore(ROOMS)
+        fanout = Fanout("/chat", batch=PromptBatch(), on_gap=lambda recipient, group: gaps.append((recipient, group)))
+        chat = Chat(
+            history=cast(History, store),
+            writer=cast(WritePort, None),
+            channel=fanout,
+            clock=ManualClock(),
+            limits=Limits(),
+        )
+        room = await chat.house.find("room-a")
+        outlet = RecordingOutlet()
+        fanout.subscribe(outlet, "a")
+        for _ in range(5):
+            chat.written("a", store.send("a"))
+        del store.rooms["a"][2:]
+        for _ in range(2):
+            await chat._delivery._check.check()
+        assert gaps == [(outlet, "a")]
+        assert room.feed.delivered == 2
+        fanout.subscribe(outlet, "a")
+        chat.written("a", store.send("a"))
+        assert revs(outlet) == [1, 2, 3, 4, 5, 3]
+        await chat.close()
+
+
 class TestRefilling:
     async def test_all_feeds_are_compared_at_once_and_soon(self, house: ChatHouse) -> None:
         delivery, room, (outlet,) = await scene(house)

@@ -461,6 +461,16 @@ class TestMembership:
         assert fanout._groups == {}
         assert fanout._of == {}
 
+    def test_suspending_a_group_tells_all_that_were_in_it(self, batch: TurnBatch) -> None:
+        one, other, elsewhere = Reader(batch), Reader(batch), Reader(batch)
+        gaps: list[tuple[Any, str]] = []
+        fanout = group_of(batch, one, other, on_gap=lambda who, group: gaps.append((who, group)))
+        fanout.subscribe(elsewhere, "coffee")
+        fanout.suspend("tea")
+        fanout.suspend("milk")
+        assert gaps == [(one, "tea"), (other, "tea")]
+        assert (fanout.size("tea"), fanout.size("coffee")) == (0, 1)
+
     def test_leaving_a_group_that_one_is_not_in_changes_nothing(self, batch: TurnBatch) -> None:
         one, other = Reader(batch), Reader(batch)
         fanout = group_of(batch, one)

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from hubbub.domain.activerooms import ActiveRoom, ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.documents import message_document
-from hubbub.domain.feeds import Revision
+from hubbub.domain.feeds import Feed, Revision
 from hubbub.domain.fills import Fills
 from hubbub.domain.headcheck import HeadCheck
 from hubbub.domain.ports import Channel
 from hubbub.history.base import History, Written
 
 __all__ = ["Delivery"]
+
+_log = structlog.get_logger("hubbub.feeds")
 
 
 class Delivery:
@@ -42,8 +46,8 @@ class Delivery:
         self._rooms = rooms
         self._channel = channel
         self._activity = activity
-        self._fills = Fills(history, channel, emit=self._emit, on_filled=on_filled)
-        self._check = HeadCheck(history, rooms, channel, know=self.know, on_gone=on_gone)
+        self._fills = Fills(history, channel, emit=self._emit, on_filled=on_filled, on_stuck=self.start_over)
+        self._check = HeadCheck(history, rooms, channel, know=self.know, on_gone=on_gone, on_ahead=self.start_over)
 
     def start(self) -> None:
         """Compare the feeds with the store from now on. The store is open."""
@@ -99,6 +103,15 @@ class Delivery:
             room.feed.know(head)
             if room.feed.hole is not None:
                 self._fills.soon(room)
+
+    def start_over(self, room: ActiveRoom, head: int) -> None:
+        """The store does not have what the feed has delivered, or must have to go on: data were lost beneath the
+        service, or put back from a copy. Whoever listens gets `gap`, joins again, and is told what the store has now.
+        """
+        _log.error("feed.started_over", room=room.uid, head=head, delivered=room.feed.delivered)
+        room.feed = Feed(head)
+        self._channel.suspend(room.uid)
+        room.wake()
 
     def stop(self) -> None:
         """Read nothing more."""

@@ -57,7 +57,8 @@ LONGEST_BACKOFF_S: Final = 2.0
 
 class Fills:
     """Reads what feeds miss, and hands it to `emit(room, revisions)`, in order and in the turn in which the feed has
-    delivered it. `on_filled` is told how many revisions a read brought, for the metrics.
+    delivered it. `on_filled` is told how many revisions a read brought, for the metrics,
+    and `on_stuck(room, head)` of a hole that the store could not fill twice.
     """
 
     def __init__(
@@ -67,11 +68,14 @@ class Fills:
         *,
         emit: Callable[[ActiveRoom, Sequence[Revision]], None],
         on_filled: Callable[[int], None] | None = None,
+        on_stuck: Callable[[ActiveRoom, int], None] | None = None,
     ) -> None:
         self._history = history
         self._channel = channel
         self._emit = emit
         self._on_filled = on_filled
+        self._on_stuck = on_stuck
+        self._stuck: dict[ActiveRoom, int] = {}
         self._graces: dict[ActiveRoom, asyncio.TimerHandle] = {}
         self._waiting: dict[ActiveRoom, None] = {}
         self._filling: set[ActiveRoom] = set()
@@ -157,21 +161,36 @@ class Fills:
                 return
             upto = min(head, after + READ_MOST)
             revisions = await self._read(room, after=after, upto=upto)
+            if room.feed is not feed:
+                return  # It was started over.
             if self._on_filled is not None:
                 self._on_filled(len(revisions))
             feed.drop_held(head)
             for begin in range(0, len(revisions), SLICE):
                 if begin:
                     await asyncio.sleep(0)
+                    if room.feed is not feed:
+                        return
                 self._emit(room, feed.fill(revisions[begin : begin + SLICE]))
                 room.wake()
             if feed.delivered < upto:
-                # The room was deleted beneath us, or the store knows less than we were told: the next check of the
-                # heads closes the one, and tries the other again.
-                _log.warning("feed.hole_stays", room=room.uid, after=feed.delivered, upto=upto)
+                self._note_stuck(room, head)
                 return
+            self._stuck.pop(room, None)
             if feed.hole is not None:
                 await asyncio.sleep(PAUSE_S)
+
+    def _note_stuck(self, room: ActiveRoom, head: int) -> None:
+        """The room was deleted beneath us, or the store knows less than we were told. The next check of the heads
+        closes the one, and has the other tried again; that it is the same then is no accident.
+        """
+        after = room.feed.delivered
+        _log.warning("feed.hole_stays", room=room.uid, after=after, head=head)
+        if self._stuck.pop(room, None) != after:
+            self._stuck[room] = after
+            self._stuck = {each: at for each, at in self._stuck.items() if self._channel.size(each.uid)}
+        elif self._on_stuck is not None:
+            self._on_stuck(room, head)
 
     async def _read(self, room: ActiveRoom, *, after: int, upto: int) -> Sequence[Revision]:
         """The revisions in `(after, upto]`, as far as they come without a hole of their own."""

@@ -48,7 +48,7 @@ SLICE: Final = 500
 
 class HeadCheck:
     """Compares feeds with the store. `know(room, head)` is told of a room that is behind, `on_gone` of one that is no
-    more.
+    more, `on_ahead(room, head)` of one that has delivered more than the store has.
     """
 
     def __init__(
@@ -59,12 +59,15 @@ class HeadCheck:
         *,
         know: Callable[[ActiveRoom, int], None],
         on_gone: Callable[[ActiveRoom], None],
+        on_ahead: Callable[[ActiveRoom, int], None],
     ) -> None:
         self._history = history
         self._rooms = rooms
         self._channel = channel
         self._know = know
         self._on_gone = on_gone
+        self._on_ahead = on_ahead
+        self._ahead: set[ActiveRoom] = set()
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_failing = False
@@ -94,6 +97,7 @@ class HeadCheck:
         except TimeoutError:
             raise HubbubError("unavailable", "The store took too long.") from None
         behind: list[tuple[ActiveRoom, int]] = []
+        ahead: dict[ActiveRoom, int] = {}
         for number, (room, delivered) in enumerate(asked, 1):
             if number % SLICE == 0:
                 await asyncio.sleep(0)
@@ -106,7 +110,8 @@ class HeadCheck:
             elif head > room.feed.delivered:
                 behind.append((room, head))
             elif head < delivered:
-                _log.error("feed.ahead", room=room.uid, head=head, delivered=delivered)
+                ahead[room] = head
+        self._note_ahead(ahead)
         if behind:
             await self._after_a_moment(behind)
 
@@ -123,6 +128,13 @@ class HeadCheck:
                 (room, room.feed.delivered) for room in rooms[begin : begin + SLICE] if self._channel.size(room.uid)
             )
         return found
+
+    def _note_ahead(self, ahead: dict[ActiveRoom, int]) -> None:
+        """A server that has just lost its place may answer from the past. Twice in a row it is not that."""
+        twice = self._ahead & ahead.keys()
+        self._ahead = ahead.keys() - twice
+        for room in twice:
+            self._on_ahead(room, ahead[room])
 
     async def _after_a_moment(self, behind: list[tuple[ActiveRoom, int]]) -> None:
         """In a busy room there is always a revision that is in the store and on its way to the feed. What has come by

@@ -41,6 +41,9 @@ class Channel(Protocol):
 
     def close(self, group: str) -> None: ...
 
+    def suspend(self, group: str) -> None:
+        """Take everybody out of a group; each is told to join again (`Chat.suspended`)."""
+
     def size(self, group: str) -> int: ...
 
     def publish(

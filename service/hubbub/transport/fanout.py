@@ -158,6 +158,13 @@ class Fanout:
         for recipient in list(self._groups.get(group, ())):
             self.unsubscribe(recipient, group)
 
+    def suspend(self, group: str) -> None:
+        """Take everybody out of a group, as those are taken out who read too slowly."""
+        for recipient in list(self._groups.get(group, ())):
+            self.unsubscribe(recipient, group)
+            if self._on_gap is not None:
+                self._on_gap(recipient, group)
+
     def size(self, group: str) -> int:
         return len(self._groups.get(group, ()))
 
