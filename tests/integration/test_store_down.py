@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
+from pymongo import MongoClient
 
 from tests.support.chat import ChatClient, chat_client
-from tests.support.service import RunningService, running_service
+from tests.support.mongodb import MongoProcess
+from tests.support.service import RunningService, running_service, start_service
 
 TIMEOUT_S = 30.0
+SECRET = "a secret for tests, which is long enough"
 
 
 async def ready(service: RunningService) -> tuple[int, dict[str, Any]]:
@@ -116,3 +120,113 @@ class TestSqlite:
                 if sent.done():
                     assert (await sent)["ok"] is False
                 sent.cancel()
+
+
+def on_mongodb(server: MongoProcess) -> dict[str, Any]:
+    """The settings of a service on this server."""
+    return {"store": f"{server.uri}hubbub_test", "jwt_secret": SECRET, "limits": "off"}
+
+
+class TestMongodbAtTheStart:
+    async def test_a_server_that_is_not_there_yet_is_waited_for(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        mongo_server.kill()
+        async with running_service(tmp_path, **on_mongodb(mongo_server)) as service:
+            status, document = await ready(service)
+            assert (status, document["status"]) == (503, "starting")
+            assert document["reasons"] == ["the store cannot be reached yet: The store does not answer."]
+            async with aiohttp.ClientSession() as session:
+                handshake = f"{service.url}/socket.io/?EIO=4&transport=polling"
+                async with session.get(handshake) as response:
+                    assert (response.status, await response.text()) == (503, "This node is starting.")
+                async with session.get(f"{service.url}/healthz") as response:
+                    assert response.status == 200
+            await asyncio.to_thread(mongo_server.start)
+            assert (await wait_ready(service, "ready"))[0] == 200
+            async with two_in_a_room(service) as (ada, bob):
+                await ada.ok("message:send", send("k"))
+                await bob.wait_count("message", 1)
+            assert log_events(service, "store.") == ["store.away", "store.up"]
+            assert "It takes no clients yet: the store cannot be reached yet" in service.log
+
+    async def test_a_node_that_waits_for_its_store_ends_when_it_is_asked_to(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        mongo_server.kill()
+        async with running_service(tmp_path, **on_mongodb(mongo_server)) as service, asyncio.timeout(5):
+            assert await service.stop() == 0
+
+    async def test_data_of_a_newer_version_end_the_process_whenever_they_are_met(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        settings = on_mongodb(mongo_server)
+        with MongoClient[dict[str, Any]](mongo_server.uri) as client:
+            await asyncio.to_thread(client["hubbub_test"]["meta"].insert_one, {"_id": "schema", "version": 999})
+        with pytest.raises(RuntimeError, match="written by a newer version of Hubbub") as caught:
+            await start_service(tmp_path, **settings)
+        mongo_server.kill()
+        async with running_service(tmp_path, **settings) as service:
+            await asyncio.to_thread(mongo_server.start)
+            assert await asyncio.wait_for(service.process.wait(), TIMEOUT_S) == 1
+            assert service.reader is not None
+            await service.reader
+            for log in (str(caught.value), service.log):
+                assert log.count("written by a newer version of Hubbub") == 1
+                assert "Traceback" not in log
+
+
+class TestMongodb:
+    async def test_while_the_server_is_gone_the_node_is_degraded_and_keeps_its_clients(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        async with (
+            running_service(tmp_path, **on_mongodb(mongo_server)) as service,
+            two_in_a_room(service) as (ada, bob),
+        ):
+            await ada.ok("message:send", send("before"))
+            mongo_server.kill()
+            answers = await asyncio.gather(*(ada.call("message:send", send(f"k{number}")) for number in range(20)))
+            assert [answer["error"]["code"] for answer in answers] == ["unavailable"] * 20
+            assert all(answer["error"]["retry_after"] >= 1 for answer in answers)
+            assert (await wait_ready(service, "degraded"))[0] == 200
+            await ada.emit("typing", {"room": "tea", "on": True})
+            await bob.wait_for("typing")
+            refused = await bob.error("history:fetch", {"room": "tea"})
+            assert (refused["code"], refused["retry_after"] > 0) == ("unavailable", True)
+            await asyncio.to_thread(mongo_server.start)
+            await wait_ready(service, "ready")
+            for number in range(20):
+                await ada.ok("message:send", send(f"k{number}"))
+            events = await bob.wait_count("message", 21)
+            assert [event["rev"] for event in events] == list(range(1, 22))
+            for client in (ada, bob):
+                assert not client.disconnected.is_set()
+            assert log_events(service, "store.") == ["store.up", "store.away", "store.up"]
+            assert log_events(service, "connection.closed") == []
+
+    async def test_what_a_frozen_server_wrote_after_all_reaches_everybody_within_five_seconds(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        """Nobody announces it, and nobody sends it again: the sender was told that the outcome is unknown."""
+        async with (
+            running_service(tmp_path, **on_mongodb(mongo_server)) as service,
+            two_in_a_room(service) as (ada, bob),
+        ):
+            await ada.ok("message:send", send("before"))
+            mongo_server.freeze()
+            try:
+                answer = await ada.call("message:send", send("unknown"))
+                assert answer["error"]["code"] == "unavailable"
+            finally:
+                mongo_server.thaw()
+            await wait_ready(service, "ready")
+            async with asyncio.timeout(5.5):
+                page = await ada.ok("history:fetch", {"room": "tea"})
+                events = await bob.wait_count("message", len(page["messages"]))
+            assert events == page["messages"]
+            await ada.ok("message:send", send("unknown"))
+            await ada.ok("message:send", send("after"))
+            for client in (ada, bob):
+                keys = [event["key"] for event in await client.wait_count("message", 3)]
+                assert keys == ["before", "unknown", "after"]

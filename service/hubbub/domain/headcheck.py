@@ -39,7 +39,7 @@ RETRY_S: Final = (0.7, 1.3)
 HURRY_S: Final = 0.25
 """Within this time a hurried check begins: whatever makes one node hurry makes the others hurry too."""
 
-ANSWER_S: Final = 2.0
+ANSWER_S: Final = 3.0
 """A store that has not answered by then is asked again: the question may have been lost with a connection."""
 
 SLICE: Final = 500
