@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,39 @@ class TestMongodbAtTheStart:
             for log in (str(caught.value), service.log):
                 assert log.count("written by a newer version of Hubbub") == 1
                 assert "Traceback" not in log
+
+    async def test_a_wrong_password_ends_the_process_and_is_in_no_line(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        settings = on_mongodb(mongo_server)
+        settings["store"] = settings["store"].replace("//", "//ann:WrongPassword@", 1)
+        with pytest.raises(RuntimeError, match="refuses this user or password") as caught:
+            await start_service(tmp_path, **settings)
+        assert "WrongPassword" not in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+
+    async def test_a_node_whose_first_attempt_still_hangs_ends_when_it_is_asked_to(self, tmp_path: Path) -> None:
+        """Nothing listens yet. That the attempt is under way is seen by a server that takes connections and is mute."""
+        tried = asyncio.Event()
+
+        async def be_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tried.set()
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(be_mute, "127.0.0.1", 0) as mute:
+            port = mute.sockets[0].getsockname()[1]
+            environ = {key: value for key, value in os.environ.items() if not key.startswith("HUBBUB_")}
+            environ |= {"HUBBUB_STORE": f"mongodb://127.0.0.1:{port}/x", "HUBBUB_JWT_SECRET": SECRET}
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "hubbub", "serve", "--port", "0", env=environ, stdout=asyncio.subprocess.PIPE
+            )
+            async with asyncio.timeout(TIMEOUT_S):
+                await tried.wait()
+            process.terminate()
+            async with asyncio.timeout(3):  # The attempt would take five seconds.
+                output, _ = await process.communicate()
+            assert (process.returncode, output) == (0, b"")
 
 
 class TestMongodb:
