@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
+from prometheus_client import Metric
 
 from hubbub.cli import reference
 from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.errors import CATALOGUE, ErrorKind
 from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS
 from hubbub.fields import Emoji, Flag, Text, Whole
+from hubbub.telemetry import Metrics
 
-__all__ = ["PAGES", "errors_page", "events_page", "main", "permissions_page", "stale"]
+__all__ = ["PAGES", "errors_page", "events_page", "main", "metrics_page", "permissions_page", "stale"]
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 
@@ -161,9 +164,44 @@ def permissions_page() -> str:
     return "".join(parts)
 
 
+METRICS_HEAD: Final = """\
+# Metrics
+
+Made from `service/hubbub/telemetry.py` by `make docs`; change it there.
+
+`GET /metrics` answers in the text format of Prometheus. No label has values that clients can choose. Times are in
+seconds, sizes in bytes. Beside these each counter and histogram has a series `…_created`, which is when it began.
+
+| metric | type | what it says |
+| --- | --- | --- |
+"""
+
+
+@dataclass
+class _NoWriter:
+    queued: int = 0
+    queued_bytes: int = 0
+    refused: int = 0
+    failed: int = 0
+    oldest_s: float = 0.0
+
+
+def metrics_page() -> str:
+    metrics = Metrics()
+    metrics.watch_writer(_NoWriter())
+    families = sorted(metrics.registry.collect(), key=lambda family: family.name)
+    return METRICS_HEAD + "".join(_metric_row(family) for family in families)
+
+
+def _metric_row(family: Metric) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    return f"| `{name}` | {family.type} | {family.documentation} |\n"
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors_page,
     "events.md": events_page,
+    "metrics.md": metrics_page,
     "permissions.md": permissions_page,
     **{f"{name}.md": make for name, make in reference.PAGES.items()},
 }
