@@ -109,6 +109,10 @@ class Sessions(RuleBasedStateMachine):
     def the_transport_ends(self) -> None:
         self.session.end_soon()
 
+    @rule()
+    def the_transport_is_cut_off(self) -> None:
+        self.session.cut_off()
+
     @precondition(lambda self: self.session.state is State.WEBSOCKET and self.session.outbox is None)
     @rule()
     def the_socket_takes_everything(self) -> None:
@@ -304,6 +308,17 @@ class TestSending:
         session.write(b"late")
         assert session.send(Message(b"4b")) is Verdict.SHED
         assert written == []
+
+    def test_nor_while_what_follows_from_that_waits_for_its_turn(self) -> None:
+        session, written = self.clear()
+        session.corked = [text_frame(b"4a")]
+        session.cut_off()
+        session.send(Message(b"4b"))
+        session.uncork()
+        session.write(b"late")
+        session.write_many([b"late"])
+        assert written == []
+        assert session.state is State.WEBSOCKET
 
     def test_who_reads_too_slowly_is_closed(self) -> None:
         session, _, owner, _ = begun()

@@ -350,8 +350,16 @@ class Session:
             self.clear = False
             self.deadline(Deadline.END, 0)
 
+    def cut_off(self) -> None:
+        """The transport is gone, and what follows from it is done soon. Nothing is written meanwhile: a transport of
+        uvloop that is closed raises, and what raises at one session in a batch is lost to all behind it.
+        """
+        self.corked = None
+        self.write = self.write_many = _nowhere
+        self.end_soon()
+
     def lost(self) -> None:
-        """The transport is gone."""
+        """The transport is gone, and this is what follows from it."""
         if self.state is State.CLOSED:
             return
         if self.closing is None:

@@ -187,7 +187,7 @@ class WebSocketShell(asyncio.Protocol):
             if session.probe_shell is self:
                 session.give_up_probe()
             elif session.shell is self:
-                session.end_soon()
+                session.cut_off()
 
     def pause_writing(self) -> None:
         self._paused = True
