@@ -17,6 +17,7 @@ from hubbub.history.base import Message, Person, Room, RoomKind, Sender, Standin
 from hubbub.history.mongo_documents import stub_of
 from hubbub.transfer.loader import Loader
 from hubbub.transfer.pieces import MessagesPiece, PeoplePiece, Piece, RoomBegins, RoomEnds, StandingsPiece, walk
+from hubbub.transfer.planner import Planner
 from hubbub.transfer.progress import NoProgress
 from hubbub.transfer.stores import archive_of
 from hubbub.transfer.writer import write_export
@@ -31,6 +32,7 @@ __all__ = [
     "lines_of",
     "opened",
     "sqlite_store",
+    "written",
 ]
 
 T = TypeVar("T")
@@ -89,16 +91,21 @@ async def opened(store: str, *, writable: bool = False) -> AsyncIterator[Archive
 async def fill(store: str, whole: Whole, *, update: bool = False, page: int = 3) -> Loader:
     """Bring a history into a store."""
     async with opened(store, writable=True) as target:
-        loader = Loader(target, update=update, progress=NoProgress())
+        planner = Planner(target)
+        if update:
+            for piece in whole.pieces(page=page):
+                await planner.take(piece)
+        loader = Loader(target, progress=NoProgress(), behind=planner.behind)
         for piece in whole.pieces(page=page):
             await loader.take(piece)
+        loader.refusals.update(planner.refusals)
         return loader
 
 
 async def exported(store: str) -> bytes:
     """What a store exports, with a header that is always the same."""
     async with opened(store) as source:
-        return await _written(walk(source))
+        return await written(walk(source))
 
 
 async def lines_of(whole: Whole) -> list[bytes]:
@@ -108,10 +115,11 @@ async def lines_of(whole: Whole) -> list[bytes]:
         for piece in whole.pieces():
             yield piece
 
-    return (await _written(pieces())).splitlines(keepends=True)
+    return (await written(pieces())).splitlines(keepends=True)
 
 
-async def _written(pieces: AsyncIterator[Piece]) -> bytes:
+async def written(pieces: AsyncIterator[Piece]) -> bytes:
+    """The export of these pieces, with a header that is always the same."""
     stream = io.BytesIO()
     await write_export(pieces, stream, size=NOTHING, at=1, progress=NoProgress())
     return stream.getvalue()

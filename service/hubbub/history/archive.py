@@ -108,8 +108,11 @@ class Archive(Protocol):
         seq that has arrived. `conflict` if there is another room of this id.
         """
 
+    async def hide(self, uid: str) -> None:
+        """Make a room that is there one that is being brought in, with all that is in it."""
+
     async def put_messages(self, room: ArchivedRoom, messages: Sequence[ArchivedMessage]) -> None:
-        """Insert these, or put them in the place of those with their seq. The room was begun, or is there.
+        """Insert these, or put them in the place of those with their seq. The room was begun.
         `conflict` if a key or a revision is another message's.
         """
 
@@ -121,7 +124,7 @@ class Archive(Protocol):
     async def drop_standings(self, uid: str, users: Sequence[str]) -> None: ...
 
     async def finish(self, room: ArchivedRoom) -> None:
-        """Show the room, or give the one that is there these properties. `room.members` counts the standings."""
+        """Show the room, with as many members as there are standings of members."""
 
     async def put_people(self, people: Sequence[KnownPerson]) -> None: ...
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pymongo import ASCENDING, InsertOne, ReplaceOne
+from pymongo import ASCENDING, DESCENDING, InsertOne, ReplaceOne
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -168,9 +168,13 @@ class MongoArchive:
             newest = await server.messages.find_one({"room": uid}, {"seq": True}, sort=[("seq", -1)])
         return 0 if newest is None else int(newest["seq"])
 
+    async def hide(self, uid: str) -> None:
+        async with translated():
+            await self._open_server.rooms.delete_one({"uid": uid})
+
     async def put_messages(self, room: ArchivedRoom, messages: Sequence[ArchivedMessage]) -> None:
         try:
-            documents = [_document(archived, room.floor) for archived in messages]
+            documents = [_document(archived, room) for archived in messages]
         except (TypeError, UnicodeError):
             raise HubbubError("bad_request", "A message has text that cannot be stored.") from None
         taken = f"The room {room.room.uid} has another message with the key or a revision of one of these."
@@ -188,9 +192,7 @@ class MongoArchive:
     async def put_standings(self, uid: str, standings: Sequence[Standing]) -> None:
         async with translated():
             server = self._open_server
-            room = await server.rooms.find_one({"uid": uid}, {"v": True})
-            version = FIRST_VERSION if room is None else int(room["v"])
-            documents = [_standing_document(uid, standing, version) for standing in standings]
+            documents = [_standing_document(uid, standing) for standing in standings]
             writes = [_replacing(document) for document in documents]
             await _write(server.standings, writes, taken=f"The room {uid} has another standing of one of these users.")
 
@@ -214,14 +216,20 @@ class MongoArchive:
                 "members": members,
                 "floor": room.floor,
                 "folded": fold(properties.id, properties.title),
+                # Standings give way to higher versions only, and the room may have been here before.
+                "v": 1 + await self._version(server, properties.uid),
             }
             try:
-                # The version rises: whoever is about to change the room's members has to look at them again.
                 await server.rooms.update_one(
-                    {"_id": properties.id, "uid": properties.uid}, {"$set": values, "$inc": {"v": 1}}, upsert=True
+                    {"_id": properties.id, "uid": properties.uid}, {"$set": values}, upsert=True
                 )
             except DuplicateKeyError:
                 raise HubbubError("conflict", f"There is another room with the id {properties.id}.") from None
+
+    async def _version(self, server: MongoServer, uid: str) -> int:
+        """The highest of the room's standings, those included that say nothing any more."""
+        found = await server.standings.find_one({"room": uid}, {"v": True}, sort=[("v", DESCENDING)])
+        return FIRST_VERSION if found is None else int(found.get("v", FIRST_VERSION))
 
     async def put_people(self, people: Sequence[KnownPerson]) -> None:
         async with translated():
@@ -275,10 +283,10 @@ def _replacing(document: Document) -> ReplaceOne[Document]:
     return ReplaceOne(key, document, upsert=True)
 
 
-def _document(archived: ArchivedMessage, floor: int) -> Document:
+def _document(archived: ArchivedMessage, room: ArchivedRoom) -> Document:
     message, revs = archived
-    document = document_of(message, revs=revs)
-    if message.seq <= floor:
+    document = document_of(message, public=room.room.kind == "public", revs=revs)
+    if message.seq <= room.floor:
         document["stub"] = True  # Nothing may fill it again.
     return document
 
@@ -289,7 +297,7 @@ def _revs(document: Document) -> tuple[int, ...]:
     return tuple(map(int, revs)) if revs[0] == document["seq"] else (int(document["seq"]), *map(int, revs))
 
 
-def _standing_document(uid: str, standing: Standing, version: int) -> Document:
+def _standing_document(uid: str, standing: Standing) -> Document:
     return {
         "_id": standing_id(uid, standing.user),
         "room": uid,
@@ -300,7 +308,7 @@ def _standing_document(uid: str, standing: Standing, version: int) -> Document:
         "banned_until": standing.banned_until,
         "knew": standing.knew,
         "read_seq": standing.read_seq,
-        "v": version,
+        "v": FIRST_VERSION,
     }
 
 

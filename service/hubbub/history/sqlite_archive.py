@@ -116,6 +116,7 @@ class SqliteArchive:
         columns = {row[1] for row in connection.execute("PRAGMA table_info(rooms)")}
         self._floor = "r.floor" if "floor" in columns else "0"
         connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM rooms LIMIT 1").fetchone()  # The state is that of the first reading.
         return connection
 
     def _opened_to_write(self, stack: ExitStack) -> sqlite3.Connection:
@@ -227,6 +228,9 @@ class SqliteArchive:
 
     async def begin(self, room: ArchivedRoom) -> int:
         return await self._change(arrivals.begin, room.room)
+
+    async def hide(self, uid: str) -> None:
+        await self._change(arrivals.hide, uid)
 
     async def put_messages(self, room: ArchivedRoom, messages: Sequence[ArchivedMessage]) -> None:
         await self._change(arrivals.put_messages, room.room.uid, messages)

@@ -24,6 +24,7 @@ __all__ = [
     "drop_messages",
     "drop_standings",
     "finish",
+    "hide",
     "number_of",
     "prepare",
     "put_messages",
@@ -97,6 +98,11 @@ def begin(connection: sqlite3.Connection, room: Room) -> int:
     if connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'rooms'", (no,)).rowcount == 0:
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('rooms', ?)", (no,))
     return 0
+
+
+def hide(connection: sqlite3.Connection, uid: str) -> None:
+    connection.execute("INSERT INTO arrivals (no, uid) SELECT no, uid FROM rooms WHERE uid = ?", (uid,))
+    connection.execute("DELETE FROM rooms WHERE uid = ?", (uid,))
 
 
 def put_messages(connection: sqlite3.Connection, uid: str, messages: Sequence[ArchivedMessage]) -> None:

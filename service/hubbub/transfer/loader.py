@@ -4,40 +4,41 @@ A room that the store does not have is brought in out of sight and shown when it
 it again: rooms that are there already are passed over, and of the room that was on its way only that is written which
 has not arrived. So the result is the same, however often that happens.
 
-A room that the store has is left as it is, unless it is to be brought to the source's state (`update`). Even then
-nothing that was said in it since is lost: a message gives way only to a later revision of itself, and a room that has
-gone on by itself is refused.
+A room that is there is left as it is, unless a plan says that it is behind (see `hubbub.transfer.planner`). Then it
+goes out of sight as well until it is whole again: nobody numbers messages in a room of which revisions are missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Final
 
 from hubbub.errors import HubbubError
-from hubbub.history.archive import SEQ_MOST, Archive, ArchivedMessage, ArchivedRoom
+from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom
 from hubbub.history.base import Message, Standing
-from hubbub.history.mongo_documents import stub_of
 from hubbub.transfer.pieces import Claims, MessagesPiece, PeoplePiece, Piece, RoomBegins, RoomEnds, StandingsPiece
+from hubbub.transfer.planner import emptied, standings_between
 from hubbub.transfer.progress import Progress
 from hubbub.transfer.tally import Tally
 
 __all__ = ["Loader"]
 
-GONE_ON: Final = "The room {id} has gone on in the target by itself, and is left as it is there."
+DROPPED_AT_ONCE: Final = 5000
+"""Places, so at most as many messages."""
 
 
 class Loader:
-    """Takes all pieces of a history in their order.
+    """Takes all pieces of a history in their order. `behind` are the uids of rooms that are there, and to be brought to
+    the source's state.
 
     `tally` is of what it was given, `people` of those among the people whom the target shall know so: whoever was seen
     there later is left as they are. `refusals` has a sentence for each room, by uid, that could not be brought in.
     `written` counts messages.
     """
 
-    def __init__(self, target: Archive, *, update: bool, progress: Progress) -> None:
+    def __init__(self, target: Archive, *, progress: Progress, behind: Collection[str] = ()) -> None:
         self._target = target
-        self._update = update
+        self._behind = behind
         self._progress = progress
         self._room: _Arrival | None = None
         self.tally = Tally()
@@ -82,108 +83,99 @@ class Loader:
             await self._target.put_people(new)
 
     async def _begin(self, room: ArchivedRoom) -> int:
-        there = await self._target.room(room.room.uid)
-        if there is None:
-            arrived = await self._target.begin(room)
-            self._room = _Arrival(self._target, room, held_upto=arrived, is_new=True)
-        elif self._update:
-            if there.room.head > room.room.head or there.floor > room.floor:
-                raise HubbubError("conflict", GONE_ON.format(id=room.room.id))
-            self._room = _Arrival(self._target, room, held_upto=there.room.head, is_new=False)
+        uid = room.room.uid
+        if await self._target.room(uid) is not None:
+            if uid not in self._behind:
+                return 0
+            await self._target.hide(uid)
+        self._room = _Arrival(self._target, room, held_upto=await self._target.begin(room))
         return 0
 
 
 class _Arrival:
     """A room that is written. `held_upto` says above which seq the target has nothing of it."""
 
-    def __init__(self, target: Archive, room: ArchivedRoom, *, held_upto: int, is_new: bool) -> None:
+    def __init__(self, target: Archive, room: ArchivedRoom, *, held_upto: int) -> None:
         self.room = room
         self._uid = room.room.uid
         self._target = target
         self._held_upto = held_upto
-        self._is_new = is_new
         self._claims = Claims(room.room.head)
-        self._user: str | None = ""
+        self._user = ""
+        self._has_all_standings = False
         self._seq = 0
 
     async def take_standings(self, standings: Sequence[Standing]) -> int:
         """Put what differs, and drop whoever is between these and is not one of them."""
-        there = await self._standings_upto(standings[-1].user)
+        last = standings[-1].user
+        there = await standings_between(self._target, self._uid, self._user, last)
         wanted = {standing.user: standing for standing in standings}
         await self._drop_standings([user for user in there if user not in wanted])
         new = [standing for standing in standings if there.get(standing.user) != standing]
         if new:
             await self._target.put_standings(self._uid, new)
-        self._user = standings[-1].user
+        self._user = last
         return 0
 
     async def _end_standings(self) -> None:
-        if self._user is not None:
-            await self._drop_standings([*await self._standings_upto(None)])
-            self._user = None
-
-    async def _standings_upto(self, last: str | None) -> Mapping[str, Standing]:
-        """Of the target: those behind the last one that was taken, up to this one, or all."""
-        found: dict[str, Standing] = {}
-        after = self._user or ""
-        while page := await self._target.standings(self._uid, after=after):
-            found.update((each.user, each) for each in page if last is None or each.user <= last)
-            after = page[-1].user
-            if last is not None and after >= last:
-                break
-        return found
+        if not self._has_all_standings:
+            await self._drop_standings([*await standings_between(self._target, self._uid, self._user, None)])
+            self._has_all_standings = True
 
     async def _drop_standings(self, users: list[str]) -> None:
         if users:
             await self._target.drop_standings(self._uid, users)
 
     async def take_messages(self, messages: Sequence[ArchivedMessage]) -> int:
-        """Put what the target does not have, or has in an earlier revision; returns how many that are."""
+        """Put what has not arrived, and drop what does not belong here; returns how many were put."""
         await self._end_standings()
         for _, revs in messages:
             self._claims.add(revs)
         last = messages[-1][0].seq
         there = await self._held(last)
-        floor = self.room.floor
-        new = [each for each in messages if _shown(there.get(each[0].seq), floor) != each[0]]
-        strangers = there.keys() - {message.seq for message, _ in messages}
-        if self._is_new:
-            strangers |= {message.seq for message, _ in new if message.seq in there}
-            if strangers:
-                await self._target.drop_messages(self._uid, sorted(strangers))
-        elif strangers or not all(_may_replace(there.get(each[0].seq), each, floor) for each in new):
-            raise HubbubError("conflict", GONE_ON.format(id=self.room.room.id))
+        new = [each for each in messages if not self._has(there, each[0])]
+        wrong = there.keys() - {message.seq for message, _ in messages} | {
+            message.seq for message, _ in new if message.seq in there
+        }
+        if wrong:
+            await self._target.drop_messages(self._uid, sorted(wrong))
         if new:
-            await self._target.put_messages(self.room, new)
+            await self._put(new, messages)
         self._seq = last
         return len(new)
+
+    def _has(self, there: Mapping[int, Message], message: Message) -> bool:
+        before = there.get(message.seq)
+        return before is not None and emptied(before, self.room.floor) == message
 
     async def _held(self, last: int) -> Mapping[int, Message]:
         if self._seq >= self._held_upto:
             return {}
         return await self._target.held(self._uid, first=self._seq + 1, last=min(last, self._held_upto))
 
+    async def _put(self, new: Sequence[ArchivedMessage], page: Sequence[ArchivedMessage]) -> None:
+        try:
+            await self._target.put_messages(self.room, new)
+        except HubbubError as error:
+            if error.code != "conflict" or self._seq >= self._held_upto:
+                raise
+            # What another attempt left further on may have the keys or revisions of these, if the source was another
+            # then. It is not needed: what belongs to it comes yet.
+            last = page[-1][0].seq
+            await self._drop_upto(max(last, self._held_upto))
+            self._held_upto = last
+            await self._target.put_messages(self.room, page)
+
+    async def _drop_upto(self, last: int) -> None:
+        """Drop what is behind the messages that were taken."""
+        for first in range(self._seq + 1, last + 1, DROPPED_AT_ONCE):
+            there = await self._target.held(self._uid, first=first, last=min(first + DROPPED_AT_ONCE - 1, last))
+            if there:
+                await self._target.drop_messages(self._uid, sorted(there))
+
     async def finish(self) -> int:
         await self._end_standings()
         self._claims.check()
-        strangers = await self._held(SEQ_MOST)
-        if strangers and not self._is_new:
-            raise HubbubError("conflict", GONE_ON.format(id=self.room.room.id))
-        if strangers:
-            await self._target.drop_messages(self._uid, sorted(strangers))
+        await self._drop_upto(self._held_upto)
         await self._target.finish(self.room)
         return 0
-
-
-def _shown(message: Message | None, floor: int) -> Message | None:
-    """As it is to be compared: one that retention reaches is empty."""
-    return stub_of(message) if message is not None and message.seq <= floor else message
-
-
-def _may_replace(there: Message | None, archived: ArchivedMessage, floor: int) -> bool:
-    """Whether the target may lose the message as it has it: for a later revision of it, or for retention."""
-    message, revs = archived
-    if there is None:
-        return True
-    is_same = (there.seq, there.key, there.sender.id) == (message.seq, message.key, message.sender.id)
-    return is_same and there.rev in revs and (there.rev < message.rev or message.seq <= floor)

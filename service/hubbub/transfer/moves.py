@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
+from hubbub.errors import HubbubError
 from hubbub.history.archive import Archive
 from hubbub.transfer.files import STANDARD, reading, writing
 from hubbub.transfer.loader import Loader
-from hubbub.transfer.pieces import Piece, walk
+from hubbub.transfer.pieces import MessagesPiece, Piece, walk
+from hubbub.transfer.planner import Planner
 from hubbub.transfer.progress import Progress
 from hubbub.transfer.reader import Reader
 from hubbub.transfer.tally import Totals
@@ -58,27 +59,38 @@ async def import_history(path: Path, target: Archive, *, update: bool, progress:
     """Fill a store from a file, or from standard input for `-`.
 
     A file is read to its end before anything is written, so that of a damaged one nothing arrives. Standard input comes
-    once: of what is damaged there the rooms before the damage arrive, and no part of the one in which it is.
+    once: of what is damaged there the rooms before the damage arrive, and no part of the one in which it is. With
+    `update`, rooms that are there are brought to the file's state, which takes a file that can be read twice.
     """
-    if path != STANDARD:
-        with reading(path) as stream:
-            await _check(stream, progress)
+    comes_once = path == STANDARD
+    if comes_once and update:
+        raise HubbubError("bad_request", "Standard input cannot be read twice, which bringing rooms up to date takes.")
+    if not comes_once:
+        await _read(path, progress, "checking")
     async with _opened(target, writable=True):
-        loader = Loader(target, update=update, progress=progress)
-        with reading(path) as stream:
-            reader = await asyncio.to_thread(Reader, stream)
-            progress.begin("importing", reader.header["messages"])
-            async for piece in _off_the_loop(reader.pieces()):
-                await loader.take(piece)
-        return Outcome(loader.tally.totals(), loader.written, await _verdict(target, loader, progress), loader.refusals)
+        planner = Planner(target)
+        if update:
+            await _read(path, progress, "comparing", planner.take)
+        loader = Loader(target, progress=progress, behind=planner.behind)
+        await _read(path, progress, "importing", loader.take, counts=False)
+        return await _outcome(target, loader, planner, progress)
 
 
 async def copy_history(source: Archive, target: Archive, *, update: bool, delete: bool, progress: Progress) -> Outcome:
-    """Fill a store from another one. With `delete`, rooms that the source does not have are deleted in the target."""
+    """Fill a store from another one. With `update`, rooms that are there are brought to the source's state; with
+    `delete`, rooms that the source does not have are deleted in the target.
+    """
     async with _opened(target, writable=True):
-        loader = Loader(target, update=update, progress=progress)
+        planner = Planner(target)
         async with _opened(source):
-            progress.begin("copying", (await source.size()).messages)
+            count = (await source.size()).messages
+            if update:
+                progress.begin("comparing", count)
+                async for piece in walk(source, people=False):
+                    await planner.take(piece)
+                    progress.advance(_count(piece))
+            loader = Loader(target, progress=progress, behind=planner.behind)
+            progress.begin("copying", count)
             async for piece in walk(source):
                 await loader.take(piece)
         beside = await rooms_beside(target, loader.tally.rooms)
@@ -86,31 +98,44 @@ async def copy_history(source: Archive, target: Archive, *, update: bool, delete
             for uid in beside:
                 await target.delete(uid)
             beside = []
-        verdict = await _verdict(target, loader, progress)
+        outcome = await _outcome(target, loader, planner, progress)
         async with _opened(source):
             moved_on = await has_moved_on(source, loader.tally)
-        return Outcome(loader.tally.totals(), loader.written, verdict, loader.refusals, moved_on, beside)
+        return replace(outcome, moved_on=moved_on, beside=beside)
 
 
-async def _verdict(target: Archive, loader: Loader, progress: Progress) -> Verdict:
+async def _outcome(target: Archive, loader: Loader, planner: Planner, progress: Progress) -> Outcome:
     progress.begin("verifying", loader.tally.messages)
-    return await verify(target, rooms=loader.tally.rooms, people=loader.people, progress=progress)
+    verdict = await verify(target, rooms=loader.tally.rooms, people=loader.people, progress=progress)
+    refusals = planner.refusals | loader.refusals
+    return Outcome(loader.tally.totals(), loader.written, verdict, refusals)
 
 
-async def _check(stream: BinaryIO, progress: Progress) -> None:
-    """Read an export to its end. Raises what is wrong with it."""
-    reader = await asyncio.to_thread(Reader, stream)
-    progress.begin("checking", reader.header["messages"])
-    before = 0
-    async for _ in _off_the_loop(reader.pieces()):
-        progress.advance(reader.tally.messages - before)
-        before = reader.tally.messages
+async def _read(
+    path: Path,
+    progress: Progress,
+    step: str,
+    take: Callable[[Piece], Awaitable[None]] | None = None,
+    *,
+    counts: bool = True,
+) -> None:
+    """Read an export to its end. Raises what is wrong with it.
+
+    It is read on a thread: a pipe may let wait, and the driver's own tasks have to run meanwhile.
+    """
+    with reading(path) as stream:
+        reader = await asyncio.to_thread(Reader, stream)
+        progress.begin(step, reader.header["messages"])
+        pieces = reader.pieces()
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            if take is not None:
+                await take(piece)
+            if counts:
+                progress.advance(_count(piece))
 
 
-async def _off_the_loop(pieces: Iterator[Piece]) -> AsyncIterator[Piece]:
-    """The pieces of a file, read on a thread: a pipe may let wait, and the driver's own tasks have to run meanwhile."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
+def _count(piece: Piece) -> int:
+    return len(piece.messages) if isinstance(piece, MessagesPiece) else 0
 
 
 @asynccontextmanager
