@@ -18,4 +18,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     one, store = metafunc.config.getoption("--seed"), metafunc.config.getoption("--store")
     seeds = [one] if one is not None else SEEDS_FULL if metafunc.config.getoption("--full") else SEEDS
     metafunc.parametrize("seed", seeds)
-    metafunc.parametrize("store_name", [StoreName(store)] if store else [StoreName.SQLITE], ids=str)
+    metafunc.parametrize("store_name", [StoreName(store)] if store else list(StoreName), ids=str)

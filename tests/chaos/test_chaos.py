@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.chaos_mongo import MongoStore
 from tests.support.chaos_plan import StoreName, make_plan
 from tests.support.chaos_run import Run
 from tests.support.chaos_stores import ChaosStore, SqliteStore
@@ -16,8 +17,7 @@ FAULTS, FAULTS_FULL = 7, 10
 
 
 def make_store(name: StoreName, directory: Path) -> ChaosStore:
-    assert name is StoreName.SQLITE
-    return SqliteStore(directory)
+    return SqliteStore(directory) if name is StoreName.SQLITE else MongoStore(directory)
 
 
 class TestChaos:

@@ -49,7 +49,7 @@ class Ledger:
         self.sends: dict[tuple[str, str, str], Send] = {}
         """By (room, user, key)."""
         self.owed: list[tuple[str, str, int]] = []
-        """(room, message id, revision): the message must have been changed behind that revision."""
+        """(room, message id, revision): the message must have been changed again behind that revision."""
         self.acks = 0
         self.refusals = 0
         self.repeats = 0
@@ -142,8 +142,8 @@ class Ledger:
         self._check_facts(messages, revisions)
         self._check_changes(messages)
         for _, message_id, head in self.owed:
-            if revisions[message_id][-1] <= head:
-                raise Violation(f"{message_id} was shown with another content than it has at {head}")
+            if revisions.get(message_id, [0])[-1] <= head:
+                raise Violation(f"{message_id} was not shown as it is at {head}, and was not changed again behind it")
 
     def _check_room(self, room: StoredRoom, messages: dict[str, Message], revisions: dict[str, list[int]]) -> None:
         if [rev for rev, _ in room.revisions] != list(range(1, room.head + 1)):

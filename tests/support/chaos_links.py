@@ -211,6 +211,9 @@ class StockLink:
                 await self._sio.connect(url, auth={"token": token}, namespaces=["/chat"], wait_timeout=OPEN_TIMEOUT_S)
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise LostError(str(error)) from None
+        except TypeError as error:
+            # The library takes the code of a close frame for a packet when it comes in the middle of an upgrade.
+            raise LostError(f"the library met the end of an upgrade: {error}") from None
         if self.lost.done():
             raise LostError("the connection ended at once")
 
