@@ -320,6 +320,8 @@ class TestEnds:
         scene.fills.now(scene.rooms["b"])
         await asyncio.sleep(0.01)
         scene.fills.stop()
+        scene.fills.soon(scene.rooms["a"])
+        scene.fills.now(scene.rooms["a"])
         await scene.idle()
         await asyncio.sleep(5)
         assert scene.out == {"a": [], "b": []}

@@ -123,6 +123,27 @@ class TestOneCheck:
 
         run_in_virtual_time(test())
 
+    def test_a_store_that_is_too_slow_for_all_rooms_is_asked_in_pieces_until_it_is_quick_again(self) -> None:
+        async def test() -> None:
+            uids = tuple(f"u{number}" for number in range(1000))
+            scene = Scene(*uids)
+            for uid in uids:
+                scene.store.send(uid)
+            scene.store.slow_s = module.ANSWER_S / 400  # For each room.
+            for _ in range(2):
+                with pytest.raises(HubbubError, match="unavailable"):
+                    await scene.check.check()
+            await scene.check.check()
+            assert scene.asked == 2 + 4
+            assert sorted(scene.known) == sorted((uid, 1) for uid in uids)
+            scene.store.slow_s = 0
+            for _ in range(4):
+                before = scene.asked
+                await scene.check.check()
+            assert scene.asked - before == 1
+
+        run_in_virtual_time(test())
+
 
 class TestTheRhythm:
     def test_it_is_jittered_and_finds_everything_within_five_seconds(self) -> None:

@@ -81,6 +81,7 @@ class Fills:
         self._filling: set[ActiveRoom] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._failures = 0
+        self._is_stopped = False
 
     @property
     def is_idle(self) -> bool:
@@ -88,12 +89,16 @@ class Fills:
 
     def soon(self, room: ActiveRoom) -> None:
         """An early offer shows a hole: fill it if it outlives the moment."""
+        if self._is_stopped:
+            return
         if room not in self._graces and room not in self._waiting and room not in self._filling:
             loop = asyncio.get_running_loop()
             self._graces[room] = loop.call_later(GRACE_S, self._look_again, room, room.feed.delivered)
 
     def now(self, room: ActiveRoom) -> None:
         """The store is known to have what is missing: fill the hole."""
+        if self._is_stopped:
+            return
         grace = self._graces.pop(room, None)
         if grace is not None:
             grace.cancel()
@@ -103,6 +108,8 @@ class Fills:
                 self._workers.add(asyncio.ensure_future(self._work()))
 
     def stop(self) -> None:
+        """Read nothing more. The last writes may still be told of after this."""
+        self._is_stopped = True
         for grace in self._graces.values():
             grace.cancel()
         self._graces.clear()

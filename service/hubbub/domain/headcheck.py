@@ -42,6 +42,11 @@ HURRY_S: Final = 0.25
 ANSWER_S: Final = 3.0
 """A store that has not answered by then is asked again: the question may have been lost with a connection."""
 
+PIECE_LEAST: Final = 250
+"""One query asks for all rooms. A store that is too slow for that is asked in pieces, halved down to this each time
+it takes too long, and doubled with each success: a late answer is better than one that never comes in time.
+"""
+
 SLICE: Final = 500
 """Rooms that are looked at in one turn of the loop: about half a millisecond."""
 
@@ -71,6 +76,7 @@ class HeadCheck:
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_failing = False
+        self._piece: int | None = None
 
     def start(self) -> None:
         """Check from now on, until `stop`."""
@@ -87,21 +93,31 @@ class HeadCheck:
         self._hurry.set()
 
     async def check(self) -> None:
-        """One check. Raises `unavailable` if the store does not answer; nothing is different then."""
-        asked = await self._listened_to()
-        if not asked:
-            return
+        """One check. Raises `unavailable` if the store does not answer; what it said before counts."""
+        rooms = await self._listened_to()
+        if self._ahead:
+            self._ahead.intersection_update(room for room, _ in rooms)
+        size = self._piece or len(rooms)
+        for begin in range(0, len(rooms), size or 1):
+            await self._compare(rooms[begin : begin + size])
+        self._piece = None if size >= len(rooms) else 2 * size
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _compare(self, asked: list[tuple[ActiveRoom, int]]) -> None:
         try:
             async with asyncio.timeout(ANSWER_S):
                 heads = await self._history.heads([room.uid for room, _ in asked])
         except TimeoutError:
+            self._piece = max(len(asked) // 2, PIECE_LEAST)
             raise HubbubError("unavailable", "The store took too long.") from None
         behind: list[tuple[ActiveRoom, int]] = []
-        ahead: dict[ActiveRoom, int] = {}
         for number, (room, delivered) in enumerate(asked, 1):
             if number % SLICE == 0:
                 await asyncio.sleep(0)
             head = heads.get(room.uid)
+            was_ahead = room in self._ahead
+            self._ahead.discard(room)
             if self._rooms.by_uid(room.uid) is not room:
                 continue  # It was closed while the store was asked.
             if head is None:
@@ -110,12 +126,13 @@ class HeadCheck:
             elif head > room.feed.delivered:
                 behind.append((room, head))
             elif head < delivered:
-                ahead[room] = head
-        self._note_ahead(ahead)
+                # A server that has just lost its place may answer from the past. Twice in a row it is not that.
+                if was_ahead:
+                    self._on_ahead(room, head)
+                else:
+                    self._ahead.add(room)
         if behind:
             await self._after_a_moment(behind)
-
-    # -- inside ------------------------------------------------------------------------------------------------------
 
     async def _listened_to(self) -> list[tuple[ActiveRoom, int]]:
         """The rooms with local subscribers, each with what its feed has delivered by now."""
@@ -128,13 +145,6 @@ class HeadCheck:
                 (room, room.feed.delivered) for room in rooms[begin : begin + SLICE] if self._channel.size(room.uid)
             )
         return found
-
-    def _note_ahead(self, ahead: dict[ActiveRoom, int]) -> None:
-        """A server that has just lost its place may answer from the past. Twice in a row it is not that."""
-        twice = self._ahead & ahead.keys()
-        self._ahead = ahead.keys() - twice
-        for room in twice:
-            self._on_ahead(room, ahead[room])
 
     async def _after_a_moment(self, behind: list[tuple[ActiveRoom, int]]) -> None:
         """In a busy room there is always a revision that is in the store and on its way to the feed. What has come by
