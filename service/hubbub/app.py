@@ -21,6 +21,7 @@ from aiohttp import web
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
 from hubbub.domain.limits import Limits
+from hubbub.errors import StoreError
 from hubbub.events import CHAT
 from hubbub.history.base import History, Written
 from hubbub.history.sqlite import SqliteHistory
@@ -65,6 +66,9 @@ KEEPALIVE_S: Final = 75.0
 MAX_BATCH: Final = 512
 """How many writes one commit takes: enough to spread the price of a sync, few enough that none waits long."""
 
+MAX_BATCH_MONGODB: Final = 128
+"""The same for MongoDB, whose driver works on the event loop: this keeps it for some two milliseconds."""
+
 
 class Service:
     """One node: everything that `hubbub serve` runs. `async with Service(settings) as service` starts and stops it."""
@@ -74,7 +78,7 @@ class Service:
         self.metrics = Metrics()
         self._status = Readiness("starting")
         self._stack = contextlib.AsyncExitStack()
-        self.history: History = SqliteHistory(settings.store_path)
+        self.history: History = _history(settings)
         self.tokens = TokenVerifier(settings)
         self.sessions = Sessions(self.tokens, clock=clock, expiring_s=settings.token_expiring_s)
         self.wire = Server(
@@ -90,7 +94,7 @@ class Service:
             self.history,
             max_queued=settings.max_queued,
             max_queued_bytes=settings.max_queued_bytes,
-            max_batch=MAX_BATCH,
+            max_batch=MAX_BATCH_MONGODB if settings.on_mongodb else MAX_BATCH,
             on_written=self._on_written,
             on_batch=self.metrics.committed,
         )
@@ -273,6 +277,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _history(settings: Settings) -> History:
+    """The adapter for the store. MongoDB's is imported only where it is wanted, because its driver is an extra."""
+    if not settings.on_mongodb:
+        return SqliteHistory(settings.store_path)
+    try:
+        from hubbub.history.mongo import MongoHistory
+    except ImportError as error:
+        raise StoreError("MongoDB's driver is not installed: pip install 'hubbub[mongo]'.") from error
+    return MongoHistory(settings.store)
 
 
 def _bounds(settings: Settings) -> Bounds:
