@@ -68,7 +68,8 @@ class Text(Checked[str]):
     def check(self, value: Any) -> str:
         if not isinstance(value, str):
             raise ValidationError("Not a string.")
-        if self._is_plain(value):
+        shortest, longest = _plain_lengths(self)
+        if shortest <= len(value) <= longest and _is_plain(value):
             return value
         text = value if value.isascii() else unicodedata.normalize("NFC", value)
         if "\x00" in text or not _is_unicode(text):
@@ -82,19 +83,6 @@ class Text(Checked[str]):
         if self.pattern is not None and self.pattern.fullmatch(text) is None:
             raise ValidationError(self.expects or "Does not have the form that is asked for.")
         return text
-
-    def _is_plain(self, text: str) -> bool:
-        """Whether nothing can be wrong with a text: printable ASCII (nearly every id and most messages) that is long
-        enough and begins with something to see.
-        """
-        return (
-            text.isascii()
-            and text.isprintable()
-            and text[:1] > " "
-            and self.shortest <= len(text)
-            and (self.longest is None or len(text) <= self.longest)
-            and self.pattern is None
-        )
 
 
 class Identifier(Text):
@@ -157,7 +145,7 @@ def quick_loader(
     together; one with a field that is not `Checked` is left to it altogether.
     """
     checks = [
-        (name, field.check, field.required, bool(field.allow_none))
+        (name, field.check, field.required, bool(field.allow_none), *_plain_lengths(field))
         for name, field in schema.fields.items()
         if isinstance(field, Checked)
     ]
@@ -166,9 +154,12 @@ def quick_loader(
 
     def load(data: Mapping[str, Any]) -> dict[str, Any] | None:
         loaded: dict[str, Any] = {}
-        for name, check, required, allow_none in checks:
+        for name, check, required, allow_none, shortest, longest in checks:
             if name in data:
                 value = data[name]
+                if type(value) is str and shortest <= len(value) <= longest and _is_plain(value):
+                    loaded[name] = value
+                    continue
                 if value is None and allow_none:
                     loaded[name] = None
                     continue
@@ -188,6 +179,20 @@ def quick_loader(
         return loaded
 
     return load
+
+
+def _is_plain(text: str) -> bool:
+    """Whether only its length can be wrong with a text: printable ASCII (nearly every id and most messages) that begins
+    with something to see.
+    """
+    return text.isascii() and text.isprintable() and text[:1] > " "
+
+
+def _plain_lengths(field: Checked[Any]) -> tuple[int, int]:
+    """How short and how long a text may be that is right for this field if it is plain; no length if it takes more."""
+    if not isinstance(field, Text) or type(field).check is not Text.check or field.pattern is not None:
+        return 1, 0
+    return field.shortest, MAX_INTEGER if field.longest is None else field.longest
 
 
 def _is_unicode(text: str) -> bool:

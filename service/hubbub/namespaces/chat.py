@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import structlog
@@ -87,9 +87,10 @@ class ChatNamespace:
         self._metrics.users.set(self._chat.house.roster.size)
         return cast(Callable[[], None], greet)
 
-    async def event(self, connection: Connection, incoming: Incoming) -> Any:
+    def event(self, connection: Connection, incoming: Incoming) -> Coroutine[Any, Any, Any]:
+        # The pipeline's outermost step is a coroutine, and one around it would only pass on what it says.
         call = Call(connection, incoming.name, incoming.args, chat_event(incoming.name), incoming)
-        return await self._event(call)
+        return cast(Coroutine[Any, Any, Any], self._event(call))
 
     async def disconnected(self, connection: Connection, *, clean: bool) -> None:
         client = connection.state
@@ -127,18 +128,24 @@ class ChatNamespace:
         }
         return lambda: connection.emit("hello", hello)
 
-    async def _handle(self, call: Call) -> Any:
+    def _handle(self, call: Call) -> Awaitable[Any]:
+        return self._serve(call) if call.connection.is_open else self._serve_late(call)
+
+    async def _serve_late(self, call: Call) -> Any:
+        await self._chat.house.roster.refresh(call.connection.state)
+        return await self._serve(call)
+
+    def _serve(self, call: Call) -> Awaitable[Any]:
+        """No coroutine of its own either: what is awaited is the service's."""
         client: Client = call.connection.state
         incoming = cast(Incoming, call.incoming)
-        if not call.connection.is_open:
-            await self._chat.house.roster.refresh(client)
         if call.name == "message:send":
-            return await self._chat.posting.send(client, call.data, admitted=incoming.admitted)
+            return self._chat.posting.send(client, call.data, admitted=incoming.admitted)
         if call.name == "room:join":
-            return await self._chat.reading.join(client, call.data, after_ack=incoming.after_ack.append)
+            return self._chat.reading.join(client, call.data, after_ack=incoming.after_ack.append)
         if call.name == "auth:refresh":
-            return await self._refresh(call)
-        return await self._handlers[call.name](client, call.data)
+            return self._refresh(call)
+        return self._handlers[call.name](client, call.data)
 
     async def _refresh(self, call: Call) -> dict[str, Any]:
         """`auth:refresh`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Final, Protocol
 
 from hubbub.events import ClientEvent
@@ -65,7 +66,10 @@ def compose(middleware: Sequence[Middleware], endpoint: Proceed) -> Proceed:
 
 
 def _wrap(step: Middleware, proceed: Proceed) -> Proceed:
+    # Python calls a method as it is sooner than an object that has one; a function is what it is.
+    take = step if isinstance(step, FunctionType) else step.__call__
+
     def run(call: Call) -> Awaitable[Any]:
-        return step(call, proceed)
+        return take(call, proceed)
 
     return run

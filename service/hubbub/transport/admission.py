@@ -45,6 +45,7 @@ class _Job:
         "coroutine",
         "eager",
         "incoming",
+        "lane",
         "order",
         "reply",
         "result",
@@ -55,7 +56,10 @@ class _Job:
         "work",
     )
 
-    def __init__(self, incoming: Incoming, order: Order, work: Work, reply: Reply, size: int, eager: bool) -> None:
+    def __init__(
+        self, lane: Lane, incoming: Incoming, order: Order, work: Work, reply: Reply, size: int, eager: bool
+    ) -> None:
+        self.lane = lane
         self.incoming = incoming
         self.order = order
         self.work = work
@@ -67,6 +71,11 @@ class _Job:
         self.seen_at: float | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def go_on(self, future: asyncio.Future[Any]) -> None:
+        """What was waited for is done."""
+        if self.state == _RUNNING:
+            self.lane._step(self, None)
 
 
 class Lane:
@@ -126,7 +135,7 @@ class Lane:
         If `work` raises, there is no answer, and the event counts as done.
         """
         incoming = Incoming(name, args, self._taken)
-        job = _Job(incoming, order, work, reply, size, eager)
+        job = _Job(self, incoming, order, work, reply, size, eager)
         self._count += 1
         self._bytes += size
         if order is Order.FREE:
@@ -213,7 +222,7 @@ class Lane:
         else:
             if job.incoming.is_admitted and isinstance(waits_for, asyncio.Future):
                 waits_for._asyncio_future_blocking = False
-                waits_for.add_done_callback(lambda _: self._step(job, None) if job.state == _RUNNING else None)
+                waits_for.add_done_callback(job.go_on)
             else:
                 started, job.coroutine = job.coroutine, None
                 self._hand_over(job, _go_on(started, waits_for))

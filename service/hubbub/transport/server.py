@@ -487,8 +487,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         lane.on_room = session.resume
         lane.on_idle = partial(self._on_idle, session)
         session.lane = lane
+        if not self._busy:
+            self._idle.clear()
         self._busy.add(session)
-        self._idle.clear()
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)
         return lane
