@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from hubbub.errors import HubbubError, StoreError
-from hubbub.history.archive import PAGE_ROWS, ArchivedMessage, ArchivedRoom
+from hubbub.history.archive import PAGE_ROWS, ArchivedMessage, ArchivedRoom, stub_of
 from hubbub.history.base import Person, Standing
-from hubbub.history.mongo_documents import stub_of
 from tests.support.archives import Whole, WholeRoom, counted_room, fill, opened, sqlite_store
 from tests.support.history import all_messages, code_of, draft, editing, say, written
 from tests.support.stores import open_history

@@ -12,9 +12,8 @@ from typing import Final, TypeVar, get_args
 
 import hypothesis.strategies as st
 
-from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom, KnownPerson, Size
+from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom, KnownPerson, Size, stub_of
 from hubbub.history.base import Message, Person, Room, RoomKind, Sender, Standing
-from hubbub.history.mongo_documents import stub_of
 from hubbub.transfer.loader import Loader
 from hubbub.transfer.pieces import MessagesPiece, PeoplePiece, Piece, RoomBegins, RoomEnds, StandingsPiece, walk
 from hubbub.transfer.planner import Planner

@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hubbub.errors import HubbubError
-from hubbub.history.archive import Archive
+from hubbub.history.archive import Archive, stub_of
 from hubbub.history.base import Person, Standing
-from hubbub.history.mongo_documents import stub_of
 from hubbub.transfer.loader import Loader
 from hubbub.transfer.pieces import walk
 from hubbub.transfer.progress import NoProgress

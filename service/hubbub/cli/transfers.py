@@ -26,8 +26,10 @@ __all__ = ["copy", "export", "load_file"]
 TOLD_MOST: Final = 20
 """How many rooms are named that differ; there may be as many as there are rooms."""
 
-file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), metavar="FILE")
-update_flag = click.option(
+_file_argument = click.argument(
+    "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), metavar="FILE"
+)
+_update_flag = click.option(
     "--update",
     is_flag=True,
     help="Bring rooms that the target has already to the source's state. Without it they are left as they are.",
@@ -35,7 +37,7 @@ update_flag = click.option(
 
 
 @click.command()
-@file_argument
+@_file_argument
 @config_flag
 @setting_flags(("store",))
 def export(file: Path, config: Path | None, store: str | None) -> None:
@@ -52,8 +54,8 @@ def export(file: Path, config: Path | None, store: str | None) -> None:
 
 
 @click.command("import")
-@file_argument
-@update_flag
+@_file_argument
+@_update_flag
 @config_flag
 @setting_flags(("store",))
 def load_file(file: Path, update: bool, config: Path | None, store: str | None) -> None:
@@ -78,7 +80,7 @@ def load_file(file: Path, update: bool, config: Path | None, store: str | None) 
     help="The store to copy, as in HUBBUB_STORE; @PATH names a file that holds it. By default the configured store.",
 )
 @click.option("--to", "target", metavar="STORE", required=True, help="The store to fill, given in the same way.")
-@update_flag
+@_update_flag
 @click.option("--delete", is_flag=True, help="Delete rooms from the target that the source does not have (any more).")
 @config_flag
 def copy(source: str | None, target: str, update: bool, delete: bool, config: Path | None) -> None:

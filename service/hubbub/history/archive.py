@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from hubbub.history.base import Message, Person, Room, Standing
+from hubbub.history.mongo_documents import stub_of
 
-__all__ = ["Archive", "ArchivedMessage", "ArchivedRoom", "KnownPerson", "Size"]
+__all__ = ["Archive", "ArchivedMessage", "ArchivedRoom", "KnownPerson", "Size", "stub_of"]
 
 PAGE_ROWS: Final = 1000
 """How many rows a page has at most: enough that the way to the store does not count, few enough to be held."""

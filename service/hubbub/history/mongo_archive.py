@@ -26,8 +26,8 @@ from hubbub.history.mongo_server import SCHEMA_VERSION, Documents, MongoServer, 
 
 __all__ = ["MongoArchive"]
 
-Document = dict[str, Any]
-Write = InsertOne[Document] | ReplaceOne[Document]
+_Document = dict[str, Any]
+_Write = InsertOne[_Document] | ReplaceOne[_Document]
 
 WRITES_AT_ONCE: Final = 500
 """How many documents one command has, so that a server that is slow answers within the time for a call."""
@@ -128,11 +128,11 @@ class MongoArchive:
             first = page[-1]["seq"] + 1
         return found
 
-    async def _page(self, uid: str, after: int, upto: int) -> list[Document]:
+    async def _page(self, uid: str, after: int, upto: int) -> list[_Document]:
         """The next page. It is looked for in a range that has about as many places: a server may sort all that lies in
         a range before it gives the first of it. Where a run of changes left no message, the range is widened.
         """
-        found: list[Document] = []
+        found: list[_Document] = []
         width = PAGE_ROWS
         while not found and after < upto:
             last = min(after + width, upto)
@@ -140,8 +140,8 @@ class MongoArchive:
             after, width = last, width * 4
         return found
 
-    async def _range(self, uid: str, after: int, last: int) -> list[Document]:
-        found: list[Document] = []
+    async def _range(self, uid: str, after: int, last: int) -> list[_Document]:
+        found: list[_Document] = []
         bytes_left = PAGE_BYTES
         query = {"room": uid, "seq": {"$gt": after, "$lte": last}}
         async with translated():
@@ -233,7 +233,7 @@ class MongoArchive:
 
     async def put_people(self, people: Sequence[KnownPerson]) -> None:
         async with translated():
-            documents: list[Document] = [
+            documents: list[_Document] = [
                 {"_id": person.id, "name": person.name, "guest": person.guest, "seen_at": seen_at}
                 for person, seen_at in people
             ]
@@ -253,12 +253,12 @@ class MongoArchive:
                 await collection.delete_many({"room": uid, "_id": {"$in": [each["_id"] for each in found]}})
 
 
-async def _listed(cursor: AsyncCursor[Document], key: str) -> list[Document]:
+async def _listed(cursor: AsyncCursor[_Document], key: str) -> list[_Document]:
     async with translated():
         return await cursor.sort(key, ASCENDING).limit(PAGE_ROWS).to_list()
 
 
-async def _write(collection: Documents, writes: Sequence[Write], *, taken: str | None = None) -> list[int]:
+async def _write(collection: Documents, writes: Sequence[_Write], *, taken: str | None = None) -> list[int]:
     """Write all of these, in whatever order. Answers with the numbers of those that a unique index refused; `conflict`
     with this sentence, if there is one, instead.
     """
@@ -267,7 +267,7 @@ async def _write(collection: Documents, writes: Sequence[Write], *, taken: str |
         try:
             await collection.bulk_write(writes[start : start + WRITES_AT_ONCE], ordered=False)
         except BulkWriteError as error:
-            errors: Sequence[Document] = error.details.get("writeErrors", ())
+            errors: Sequence[_Document] = error.details.get("writeErrors", ())
             if error.details.get("writeConcernErrors") or any(each.get("code") != DUPLICATE for each in errors):
                 raise
             if taken is not None:
@@ -276,14 +276,14 @@ async def _write(collection: Documents, writes: Sequence[Write], *, taken: str |
     return refused
 
 
-def _replacing(document: Document) -> ReplaceOne[Document]:
+def _replacing(document: _Document) -> ReplaceOne[_Document]:
     """Put a document in the place of the one with its `_id`, or where none is."""
     # By which a sharded cluster finds its place.
     key = {"_id": document["_id"], "room": document["room"]} if "room" in document else {"_id": document["_id"]}
     return ReplaceOne(key, document, upsert=True)
 
 
-def _document(archived: ArchivedMessage, room: ArchivedRoom) -> Document:
+def _document(archived: ArchivedMessage, room: ArchivedRoom) -> _Document:
     message, revs = archived
     document = document_of(message, public=room.room.kind == "public", revs=revs)
     if message.seq <= room.floor:
@@ -291,13 +291,13 @@ def _document(archived: ArchivedMessage, room: ArchivedRoom) -> Document:
     return document
 
 
-def _revs(document: Document) -> tuple[int, ...]:
+def _revs(document: _Document) -> tuple[int, ...]:
     """A message that was changed very often has lost the oldest of its revisions, but its first is its seq."""
     revs: list[int] = document["revs"]
     return tuple(map(int, revs)) if revs[0] == document["seq"] else (int(document["seq"]), *map(int, revs))
 
 
-def _standing_document(uid: str, standing: Standing) -> Document:
+def _standing_document(uid: str, standing: Standing) -> _Document:
     return {
         "_id": standing_id(uid, standing.user),
         "room": uid,
@@ -312,5 +312,5 @@ def _standing_document(uid: str, standing: Standing) -> Document:
     }
 
 
-def _known(document: Document) -> KnownPerson:
+def _known(document: _Document) -> KnownPerson:
     return Person(document["_id"], document["name"], document["guest"]), int(document["seen_at"])

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hubbub.errors import HubbubError
-from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom, KnownPerson
+from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom, KnownPerson, stub_of
 from hubbub.history.base import Standing
-from hubbub.history.mongo_documents import stub_of
 
 __all__ = ["Claims", "MessagesPiece", "PeoplePiece", "Piece", "RoomBegins", "RoomEnds", "StandingsPiece", "walk"]
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom
+from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom, stub_of
 from hubbub.history.base import Message, Standing
-from hubbub.history.mongo_documents import stub_of
 from hubbub.transfer.lines import room_line
 from hubbub.transfer.pieces import MessagesPiece, Piece, RoomBegins, RoomEnds, StandingsPiece
 

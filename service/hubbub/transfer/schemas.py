@@ -17,7 +17,7 @@ from hubbub.history.archive import SEQ_MOST
 from hubbub.history.base import FOREVER
 from hubbub.transfer.lines import FORMAT
 
-__all__ = ["SCHEMAS"]
+__all__ = ["SCHEMAS", "Digest", "Exact", "Format", "From", "Ids", "OneOf", "Reactions", "Revisions"]
 
 
 class Exact(Checked[str]):
