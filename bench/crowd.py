@@ -56,6 +56,10 @@ class Crowd:
         return self._values()[1]
 
     @property
+    def bytes(self) -> int:
+        return self._values()[3]
+
+    @property
     def messages(self) -> int:
         return self._values()[2]
 
@@ -71,13 +75,25 @@ class Crowd:
         self._given += len(descriptors)
 
     async def open(
-        self, target: Target, users: Sequence[str], greet: Callable[[Wire], Awaitable[Any]], **how: Any
+        self,
+        target: Target,
+        users: Sequence[str],
+        greet: Callable[[Wire], Awaitable[Any]],
+        *,
+        keep: list[int] | None = None,
+        **how: Any,
     ) -> None:
-        """Open a connection for each user, some at a time, do what `greet` does on it, and hand it over."""
+        """Open a connection for each user, some at a time, do what `greet` does on it, and hand it over.
+
+        Descriptors by which to send on them are added to `keep`, for the caller to close.
+        """
         for first in range(0, len(users), OPEN_AT_ONCE):
             some = users[first : first + OPEN_AT_ONCE]
             wires = await asyncio.gather(*(_opened(target, user, greet, how) for user in some))
-            self.give([wire.detach() for wire in wires])
+            descriptors = [wire.detach() for wire in wires]
+            if keep is not None:
+                keep += map(os.dup, descriptors)
+            self.give(descriptors)
 
     async def wait_messages(self, wanted: int) -> None:
         """Wait until that many messages came; raises `RuntimeError` if some are missing for ten seconds."""

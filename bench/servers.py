@@ -17,12 +17,13 @@ import jwt
 from bench.native import built
 from bench.processes import ROOT, Server, running
 
-__all__ = ["C_LOOP", "HUBBUB", "NODE", "STOCK", "Target", "c_loop", "store_path", "targets"]
+__all__ = ["C_LOOP", "HUBBUB", "NODE", "PAGES", "STOCK", "Target", "c_loop", "store_path", "targets"]
 
 HUBBUB: Final = "Hubbub"
 STOCK: Final = "stock python-socketio"
 NODE: Final = "Node socket.io"
 C_LOOP: Final = "C loop"
+PAGES: Final = "page server"
 
 _SECRET: Final = "a secret that only benchmarks know, 32 bytes or more"
 TOKEN_TTL_S: Final = 24 * 3600
@@ -95,4 +96,8 @@ def _node(data: Path) -> contextlib.AbstractAsyncContextManager[Server]:
     return running(NODE, ["node", "bench/node/server.mjs"])
 
 
-_START: Final = {HUBBUB: _hubbub, STOCK: _stock, NODE: _node}
+def _pages(data: Path) -> contextlib.AbstractAsyncContextManager[Server]:
+    return running(PAGES, [sys.executable, "-m", "bench.page_server"])
+
+
+_START: Final = {HUBBUB: _hubbub, STOCK: _stock, NODE: _node, PAGES: _pages}

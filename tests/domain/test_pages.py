@@ -11,7 +11,7 @@ import pytest
 
 from hubbub.domain import pages as module
 from hubbub.domain.activerooms import ActiveRoom
-from hubbub.domain.pages import KEPT_MS, Pages
+from hubbub.domain.pages import KEPT_MS, SLACK, Pages
 from hubbub.domain.stretch import Newest, Stretch
 from hubbub.errors import HubbubError
 from hubbub.history.base import History, MessagePage
@@ -121,12 +121,20 @@ class TestSharing:
         assert await asyncio.gather(*(catch_up() for _ in range(50))) == [[*range(1, 2001)]] * 50
         assert len(desk.reads) == 20
 
-    async def test_a_short_rest_of_what_another_read_is_not_worth_a_page(self, desk: Desk) -> None:
-        desk.happen(100)
-        await desk.changes(0, limit=20)
-        assert (await desk.changes(10, limit=20))[0] == [*range(11, 21)]
-        assert (await desk.changes(11, limit=20))[0] == [*range(12, 32)]
-        assert desk.reads == ["changes", "changes"]
+    async def test_what_another_read_is_made_longer_where_it_is_too_short(self, desk: Desk) -> None:
+        desk.happen(200)
+        await desk.changes(100, limit=20)
+        for since, reads in ((118, 2), (119, 3), (123, 3), (90, 4), (90 - SLACK, 4), (0, 5)):
+            assert (await desk.changes(since, limit=20))[0] == [*range(since + 1, since + 21)]
+            assert len(desk.reads) == reads
+
+    async def test_it_is_not_made_longer_without_end(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A few large messages are a page, whatever the limit."""
+        desk.happen(40)
+        _, stretch = await desk.changes(0, limit=10)
+        monkeypatch.setattr(module, "FULL_BYTES", stretch.size)
+        assert (await desk.changes(0, limit=500))[1] is stretch
+        assert desk.reads == ["changes"]
 
     async def test_below_the_floor_nobody_is_given_what_another_read(self, desk: Desk) -> None:
         desk.store.floor = 30

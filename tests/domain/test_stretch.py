@@ -56,11 +56,24 @@ class TestCuts:
         read_at = number(0, model.head)
         low = number(0, read_at)
         stretch = Stretch("tea", model.changes(low, limit=number(1, 40), head=read_at), low=low)
+        now = stretch.head
         while data.draw(st.booleans()):
-            # What the feed delivered since; some of it may be known.
-            later = number(stretch.head, model.head)
-            stretch.advance(model.between(number(0, stretch.head), later))
-            assert stretch.head == later
+            match data.draw(st.sampled_from(["advance", "append", "prepend"])):
+                case "advance":
+                    # What the feed delivered since; some of it may be known.
+                    later = number(stretch.head, model.head)
+                    stretch.advance(model.between(number(0, stretch.head), later))
+                    assert stretch.head == later
+                case "append":
+                    now = number(max(now, stretch.high), model.head)
+                    assert stretch.append(model.changes(stretch.high, limit=number(1, 40), head=now))
+                case _:
+                    now = number(max(now, stretch.low), model.head)
+                    before = number(0, stretch.low)
+                    page = model.changes(before, limit=number(1, 40), head=now)
+                    if stretch.prepend(page, low=before):
+                        assert stretch.low == before
+        low = stretch.low
         since = number(low, stretch.head)
         if not stretch.covers(since):
             assert since >= stretch.high

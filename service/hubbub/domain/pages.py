@@ -36,14 +36,20 @@ KEPT_BYTES: Final = 16 * 1024 * 1024
 STRETCH_BYTES: Final = 4 * PAGE_BYTES
 """A stretch that has grown beyond this, while its room was busy, is not kept."""
 
+FULL_BYTES: Final = PAGE_BYTES * 15 // 16
+"""A page that is so large is large enough: the next message might not fit."""
+
 STRETCHES: Final = 64
 """Of one room. Who looks for one looks at all."""
 
 EVENTS: Final = 1024
 """Encoded events of one room: as many as a feed keeps for those who join."""
 
-TRIES: Final = 4
-"""How often somebody waits for what others read before reading alone."""
+SLACK: Final = 32
+"""Revisions. Whoever comes behind others, but a little further back, is mostly not the last who does."""
+
+TRIES: Final = 6
+"""How often somebody looks at what others have read before reading alone."""
 
 
 class _Flight:
@@ -110,19 +116,19 @@ class Pages:
         self._timer: asyncio.TimerHandle | None = None
 
     async def stretch(self, room: ActiveRoom, *, since: int, limit: int, head: int) -> Stretch:
-        """One that covers `since`, with at least half of `limit` messages behind it if there are as many, as the room
-        stood at `head` or later. If the room's head is below `since`, one that says so by its own.
+        """One that covers `since`, with `limit` messages behind it if there are so many and they are not too large, as
+        the room stood at `head` or later. If the room's head is below `since`, one that says so by its own.
         """
         for _ in range(TRIES):
-            found = self._find(room, since, limit, head)
+            found, near = self._find(room, since, limit, head)
             if found is not None:
                 return found
-            if not await self._wait(room, since, limit):
+            if await self._wait(room, since, limit):
+                continue
+            if near is None or not await self._lengthen(room, near, since, limit):
                 break
         async with self._flight(room, since, limit):
-            self._on_read("changes")
-            page = await self._history.changes(room.uid, since=since, limit=limit, max_bytes=PAGE_BYTES)
-            return self.keep_changes(room, page, since=since)
+            return self.keep_changes(room, await self._read(room, since, limit), since=since)
 
     async def newest(self, room: ActiveRoom, *, limit: int, head: int) -> Newest:
         """The newest page, as the room stood at `head` or later."""
@@ -142,7 +148,7 @@ class Pages:
         head = room.feed.delivered
         if since is None:
             return self._find_newest(room, limit, head) is not None
-        return self._find(room, since, limit, head) is not None
+        return self._find(room, since, limit, head)[0] is not None
 
     def event(self, room: ActiveRoom, rev: int, message: Message) -> memoryview:
         """The document of an event that many who join are sent behind their acks."""
@@ -201,26 +207,29 @@ class Pages:
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def _find(self, room: ActiveRoom, since: int, limit: int, head: int) -> Stretch | None:
+    def _find(self, room: ActiveRoom, since: int, limit: int, head: int) -> tuple[Stretch | None, Stretch | None]:
+        """A stretch that will do; else one that would if it were a little longer, at one end or at the other."""
         shelf = self._fresh(room)
-        best: Stretch | None = None
-        most = 0
+        near: Stretch | None = None
         for each in list(shelf.stretches) if shelf is not None else ():
             stretch = each[1]
-            if not stretch.covers(since):
-                continue
             missed = room.feed.backlog(stretch.head)
             if missed is not None:
                 stretch.advance(missed)
             if missed is None or stretch.size > STRETCH_BYTES:
                 shelf.stretches.remove(each)  # type: ignore[union-attr]  # There is one to iterate over.
-            elif stretch.head >= max(head, since):
-                if stretch.is_complete:
-                    return stretch
-                count = stretch.count(since)
-                if count * 2 >= limit and count > most:
-                    best, most = stretch, count
-        return best
+                continue
+            if stretch.head < max(head, since):
+                continue
+            may_grow = stretch.size <= STRETCH_BYTES - PAGE_BYTES
+            if stretch.covers(since):
+                count, size = stretch.behind(since)
+                if stretch.is_complete or count >= limit or size >= FULL_BYTES:
+                    return stretch, None
+                near = stretch if may_grow else near
+            elif near is None and may_grow and 0 < stretch.low - since <= limit:
+                near = stretch
+        return None, near
 
     def _find_newest(self, room: ActiveRoom, limit: int, head: int) -> Newest | None:
         shelf = self._fresh(room)
@@ -234,6 +243,24 @@ class Pages:
         return shelf
 
     # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def _read(self, room: ActiveRoom, since: int, limit: int, max_bytes: int = PAGE_BYTES) -> MessagePage:
+        self._on_read("changes")
+        return await self._history.changes(room.uid, since=since, limit=limit, max_bytes=max_bytes)
+
+    async def _lengthen(self, room: ActiveRoom, near: Stretch, since: int, limit: int) -> bool:
+        """Read what a stretch has too little of; whether it has it now."""
+        if since >= near.low:
+            high = near.high
+            count, size = near.behind(since)
+            async with self._flight(room, near.low, high - near.low + limit):
+                # Some more than this one needs: others are a little ahead.
+                most, max_bytes = max(limit - count, limit // 4, 1), max(PAGE_BYTES - size, PAGE_BYTES // 4)
+                page = await self._read(room, high, most, max_bytes)
+                return near.high != high or near.append(page)  # Another may have done it meanwhile.
+        low = max(since - SLACK, 0)
+        async with self._flight(room, low, near.low - low + limit):
+            return near.prepend(await self._read(room, low, near.low - low), low=low)
 
     async def _wait(self, room: ActiveRoom, since: int | None, limit: int) -> bool:
         """Wait for a read that may serve as well; whether there was one. Raises what it failed with: asking a store

@@ -2,7 +2,8 @@
 
 A stretch holds the messages whose latest revision is in `(low, high]`, as the room stood at revision `head`, ascending
 by that revision. It is *complete* if `high` is `head`: then nothing is missing up to there. `advance` takes it to later
-heads without asking the store: a message that changes leaves its place, and has a new one at the end.
+heads without asking the store: a message that changes leaves its place, and has a new one at the end. `append` and
+`prepend` make it longer by what was read next to it.
 
 Whoever asks for what changed after `since` gets a cut of it. A cut may be older than the room: a message that changed
 behind the cut's end is not in it, and comes with its later revision, as an event or in the next cut. So old state,
@@ -81,9 +82,11 @@ class Stretch:
         """Whether it can be given to everybody to whom the other can."""
         return self.covers(other.low) and other.high <= self.high and other.head <= self.head
 
-    def count(self, since: int) -> int:
-        """How many messages it has behind `since`."""
-        return len(self._revs) - bisect_right(self._revs, since)
+    def behind(self, since: int) -> tuple[int, int]:
+        """How many messages it has behind `since`, and how many bytes they are."""
+        text, ends = self._joined()
+        first = bisect_right(self._revs, since)
+        return len(self._revs) - first, len(text) - (ends[first - 1] if first else 0)
 
     def advance(self, revisions: Iterable[Revision]) -> None:
         """Go to a later head. The revisions follow the head without a hole; those that do not are known already."""
@@ -94,6 +97,48 @@ class Stretch:
                     self._append(rev, message)
                     self.high = rev
                 self.head = rev
+
+    def append(self, page: MessagePage) -> bool:
+        """Take in what was read behind it (`since=high`); whether that could be done.
+
+        What it has may be older than the page: then it has messages that were changed behind the page's end. Whoever
+        gets one gets its later revision too.
+        """
+        if not self._may_grow(page, self.low):
+            return False
+        for message in page.messages:
+            self._take_out(message.seq)
+            self._append(message.rev, message)
+        self.high = page.messages[-1].rev if page.more_after else page.head
+        self.head = max(self.head, page.head)
+        return True
+
+    def prepend(self, page: MessagePage, *, low: int) -> bool:
+        """Take in what was read before it (`since=low`); whether that could be done.
+
+        The page is the later reading. A message that has left its place there since is in neither, if it changed behind
+        this stretch's head: it comes with its later revision.
+        """
+        reaches = not page.more_after or page.messages[-1].rev >= self.low
+        if not reaches or low >= self.low or not self._may_grow(page, low):
+            return False
+        fresh = [each for each in page.messages if each.rev <= self.low and each.seq not in self._rev_of]
+        documents = [encoded(self._room_id, message) for message in fresh]
+        self._revs[:0] = [message.rev for message in fresh]
+        self._documents[:0] = documents
+        self._rev_of.update((message.seq, message.rev) for message in fresh)
+        self.size += sum(map(len, documents))
+        self.low = low
+        self._text = None
+        return True
+
+    def _may_grow(self, page: MessagePage, low: int) -> bool:
+        """What is below the room's floor is not the same for all, and cannot be put together from parts."""
+        floors = (self._floor, page.floor)
+        if any(floor is None or floor > low for floor in floors):
+            return False
+        self._floor = page.floor
+        return True
 
     def cut(self, since: int, *, upto: int, limit: int, max_bytes: int) -> Cut:
         """What changed after `since`, which it covers, as a room stood at revision `upto`, which is no later than its
