@@ -96,13 +96,18 @@ class Run:
             async with asyncio.timeout(RUN_S_PER_ACK * self.plan.acks):
                 return await self._run()
         except Exception as error:
+            await self._end()  # Then its log is whole.
             raise Violation(self._report(error)) from error
         finally:
-            if self._service is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._service.process.send_signal(signal.SIGCONT)
-                await self._service.kill()
-            await self._store.stop()
+            await self._end()
+
+    async def _end(self) -> None:
+        """Nothing of the run is left. Safe to call twice."""
+        if self._service is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._service.process.send_signal(signal.SIGCONT)
+            await self._service.kill()
+        await self._store.stop()
 
     # -- what clients need -------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ hold a document newer than its head, never an older one (whoever shows it gets t
 
 A page by revision is of the head that was read before it, too, and never of what it holds itself: a walk along an index
 that others write to may meet revision 12 and have passed the place of 11 before that was there. A document that was
-changed in between has moved behind the head. It is in the page as it is now, at its end, unless the page is full; it
-comes once more with what is behind the head in any case.
+changed in between has moved behind the head, and is not in the page: it comes with what is behind the head. Were it
+there, a reader who counts on the head (`domain/stretch`) would have it in a place that does not exist yet.
 """
 
 from __future__ import annotations
@@ -95,16 +95,14 @@ class MessageReader:
     async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
         since = clamped(since)
         head, floor = await self._head_and_floor(uid)
-        query: dict[str, Any] = {"room": uid, "rev": {"$gt": since}}
+        query: dict[str, Any] = {"room": uid, "rev": {"$gt": since, "$lte": head}}
         if floor > since:
             # A stub is news for those alone who may have the message as it was before.
             query["$or"] = [{"seq": {"$gt": floor}}, {"seq": {"$lte": since}}]
         found = await self._some(query, "rev", 1, limit, max_bytes)
         _, count = cut((), [(each["rev"], each["bytes"]) for each in found[:limit]], max_bytes)
-        latest = {each["_id"]: each for each in found[:count] if each["seq"] <= head}
-        messages = [_above(each, floor) for each in found[:count] if latest.get(each["_id"]) is each]
-        more = len(found) > count and found[count]["rev"] <= head
-        return MessagePage(messages, head, more_after=more, floor=floor)
+        messages = [_above(each, floor) for each in found[:count]]
+        return MessagePage(messages, head, more_after=len(found) > count, floor=floor)
 
     async def revisions(self, uid: str, *, after: int, upto: int) -> list[tuple[int, Message]]:
         after, upto = clamped(after), clamped(upto)
