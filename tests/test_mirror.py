@@ -22,11 +22,21 @@ WHOLE_TREE: Final = frozenset(
 SMALL: Final = 5
 """Modules with fewer statements in functions are tested through those that use them."""
 
-OF_PACKAGES: Final = frozenset({"transport/test_fuzz.py", "transport/test_private_names.py"})
-"""Tests of a package as a whole: of all that peers can send it, and of what is private to the libraries beneath."""
+OF_PACKAGES: Final = frozenset(
+    {
+        "history/test_mongo_concerns.py",
+        "history/test_mongo_failover.py",
+        "transport/test_fuzz.py",
+        "transport/test_private_names.py",
+    }
+)
+"""Tests of a package as a whole: of all that can happen to its store, of all that peers can send it, and of what is
+private to the libraries beneath.
+"""
 
 ELSEWHERE: Final = {
     "history/base.py": "tests/contract/test_history.py",
+    "history/mongo*.py": "tests/contract/test_history.py",
     "history/sqlite*.py": "tests/contract/test_history.py",
 }
 """Modules without a file of their own, and who tests them: one body of tests is run over every adapter."""

@@ -8,33 +8,18 @@ from pathlib import Path
 import pytest
 
 from hubbub.history.base import History
-from hubbub.history.sqlite import SqliteHistory
+from tests.support.stores import SQLITE, Stores
 
 Reopen = Callable[[], Awaitable[History]]
 
 
-class Stores:
-    """A store that can be closed and opened again, as a restart of the service does."""
-
-    def __init__(self, make: Callable[[], History]) -> None:
-        self._make = make
-        self._history: History | None = None
-
-    async def reopen(self) -> History:
-        await self.close()
-        self._history = self._make()
-        await self._history.open()
-        return self._history
-
-    async def close(self) -> None:
-        if self._history is not None:
-            await self._history.close()
-
-
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "mongo"])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
-    assert request.param == "sqlite"
-    stores = Stores(lambda: SqliteHistory(tmp_path / "hubbub.db"))
+    """One of each kind; `mongo` is the server of `HUBBUB_TEST_MONGODB` if that is set (`tests/support/mongodb.py`)."""
+    if request.param == "mongo":
+        stores = Stores(request.getfixturevalue("mongo_uri"))
+    else:
+        stores = Stores(f"{SQLITE}{tmp_path / 'hubbub.db'}")
     yield stores
     await stores.close()
 

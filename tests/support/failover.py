@@ -1,0 +1,84 @@
+"""Faults between the driver and its server, and the store behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import pytest
+
+from hubbub.errors import HubbubError
+from hubbub.history import mongo_server
+from hubbub.history.mongo import MongoHistory
+from tests.support.mongo_proxy import Action, MongoProxy, Rule, after, before, concern, lost, not_primary
+from tests.support.mongodb import with_database
+
+__all__ = ["FAULTS", "NO_RETRIES", "WRITES", "at_each_command", "behind", "insist_on", "shorten_timeouts"]
+
+WRITES: Final = frozenset({"insert", "update", "delete", "findAndModify"})
+
+FAULTS: Final[dict[str, Action]] = {
+    "cut before": before,
+    "cut after": after,
+    "no primary": not_primary,
+    "concern timed out": concern(64),
+    "concern in shutdown": concern(91),
+    "concern timed out, rolled back": lost(64),
+    "concern in shutdown, rolled back": lost(91),
+}
+
+NO_RETRIES: Final = "retryWrites=false&retryReads=false"
+"""Options of the address with which the driver tries once, so that every fault reaches the service."""
+
+
+TRIES_MOST: Final = 100
+
+Result = TypeVar("Result")
+
+
+def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, call_ms: int) -> None:
+    """Calls give up after this time, in stores that are made from now on."""
+    monkeypatch.setattr(mongo_server, "CALL_TIMEOUT_MS", call_ms)
+    monkeypatch.setattr(mongo_server, "CONNECT_TIMEOUT_MS", call_ms)
+
+
+@asynccontextmanager
+async def behind(proxy: MongoProxy, mongo_uri: str, options: str = "") -> AsyncIterator[MongoHistory]:
+    """The store through the proxy."""
+    name = mongo_uri.partition("?")[0].rpartition("/")[2]
+    history = MongoHistory(f"{with_database(proxy.uri, name)}?{options}")
+    await history.open()
+    try:
+        yield history
+    finally:
+        proxy.heal()
+        await history.close()
+
+
+async def at_each_command(fault: str, session: Callable[[Rule], Awaitable[Result]]) -> list[Result]:
+    """Have a session meet a fault at its first command, another at its second, and so on to its last. They run at the
+    same time: the driver looks for a lost primary once in half a second, so that most of it is waiting. A write concern
+    can fail at writes alone.
+    """
+    names = WRITES if "concern" in fault else frozenset[str]()
+    without = Rule(before, names, times=0)
+    await session(without)
+    rules = [Rule(FAULTS[fault], names, nth) for nth in range(1, without.seen + 1)]
+    results = await asyncio.gather(*(session(rule) for rule in rules))
+    assert [rule.hits for rule in rules] == [1] * len(rules)
+    return results
+
+
+async def insist_on(call: Callable[[], Awaitable[Result]]) -> Result | HubbubError:
+    """Call until the store is not unavailable; the result, or the error that it is."""
+    for _ in range(TRIES_MOST):
+        try:
+            return await call()
+        except HubbubError as error:
+            if error.code != "unavailable":
+                return error
+            if not error.retry_after:
+                raise AssertionError("nobody was told when to come again") from error
+    raise AssertionError(f"there was no answer after {TRIES_MOST} tries")
