@@ -126,32 +126,46 @@ class TestVolatileTraffic:
 
 
 class TestStartingOver:
-    async def test_a_store_that_has_lost_what_was_delivered_makes_everybody_join_again(self) -> None:
-        """The store was put back from a copy: what comes now has numbers that went out before, for other messages."""
-        gaps: list[tuple[object, str]] = []
-        store = FeedStore(ROOMS)
-        fanout = Fanout("/chat", batch=PromptBatch(), on_gap=lambda recipient, group: gaps.append((recipient, group)))
-        chat = Chat(
-            history=cast(History, store),
-            writer=cast(WritePort, None),
-            channel=fanout,
-            clock=ManualClock(),
-            limits=Limits(),
-        )
-        room = await chat.house.find("room-a")
+    """What there was went out, and the store does not have it any more: a copy was put back beneath the service."""
+
+    @staticmethod
+    async def scene() -> tuple[World, ActiveRoom, RecordingOutlet]:
+        world = World()
+        room = await world.chat.house.find("room-a")
         outlet = RecordingOutlet()
-        fanout.subscribe(outlet, "a")
+        world.fanout.subscribe(outlet, "a")
         for _ in range(5):
-            chat.written("a", store.send("a"))
-        del store.rooms["a"][2:]
+            world.chat.written("a", world.store.send("a"))
+        return world, room, outlet
+
+    async def test_when_numbers_come_again_everybody_joins_again(self) -> None:
+        world, room, outlet = await self.scene()
+        del world.store.rooms["a"][2:]
         for _ in range(2):
-            await chat._delivery._check.check()
-        assert gaps == [(outlet, "a")]
+            assert world.gaps == []
+            await world.chat._delivery._check.check()
+        assert world.gaps == [(outlet, "a")]
         assert room.feed.delivered == 2
-        fanout.subscribe(outlet, "a")
-        chat.written("a", store.send("a"))
+        world.fanout.subscribe(outlet, "a")
+        world.chat.written("a", world.store.send("a"))
         assert revs(outlet) == [1, 2, 3, 4, 5, 3]
-        await chat.close()
+        await world.chat.close()
+
+    async def test_when_what_comes_next_is_nowhere_everybody_joins_again(self) -> None:
+        world, room, outlet = await self.scene()
+        for _ in range(5):
+            world.store.send("a")
+        del world.store.messages["a", 6], world.store.messages["a", 7]
+        delivery = world.chat._delivery
+        for _ in range(3):
+            assert world.gaps == []
+            await delivery._check.check()
+            while not delivery._fills.is_idle:
+                await asyncio.sleep(0.01)
+        assert world.gaps == [(outlet, "a")]
+        assert revs(outlet) == [1, 2, 3, 4, 5]
+        assert (room.feed.delivered, room.feed.hole) == (10, None)
+        await world.chat.close()
 
 
 class TestRefilling:
@@ -220,7 +234,8 @@ class World:
 
     def __init__(self) -> None:
         self.store = FeedStore(ROOMS)
-        self.fanout = Fanout("/chat", batch=PromptBatch())
+        self.gaps: list[tuple[object, str]] = []
+        self.fanout = Fanout("/chat", batch=PromptBatch(), on_gap=lambda who, group: self.gaps.append((who, group)))
         self.chat = Chat(
             history=cast(History, self.store),
             writer=cast(WritePort, None),
@@ -304,6 +319,7 @@ class World:
         for step in steps:
             await self.step(*step)
         await self.settle()
+        assert self.gaps == []
         for listener in self.listeners:
             self.check(listener)
         await self.chat.close()

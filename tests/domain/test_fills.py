@@ -258,45 +258,23 @@ class TestFailures:
 
 class TestWhatCannotBeFilled:
     @in_virtual_time
-    async def test_a_hole_that_the_store_cannot_fill_twice_is_told_of(self) -> None:
+    async def test_a_hole_that_the_store_cannot_fill_twice_is_stuck_until_it_is_filled(self) -> None:
         scene = Scene("a")
         room = scene.rooms["a"]
-        stuck: list[tuple[str, int]] = []
-        scene.fills = Fills(
-            cast(History, scene.store),
-            cast(Channel, scene.fanout),
-            emit=scene.emit,
-            on_stuck=lambda room, head: stuck.append((room.uid, head)),
-        )
         scene.lose("a", 3)
         room.feed.know(5)
         with structlog.testing.capture_logs() as logs:
-            scene.fills.now(room)
-            await scene.idle()
-            assert (scene.out["a"], stuck) == ([1, 2, 3], [])
-            scene.fills.now(room)
-            await scene.idle()
-        assert stuck == [("a", 5)]
-        assert [line["event"] for line in logs] == ["feed.hole_stays"] * 2
-
-    @in_virtual_time
-    async def test_one_that_it_fills_the_second_time_is_no_matter(self) -> None:
-        scene = Scene("a")
-        room = scene.rooms["a"]
-        scene.fills = Fills(
-            cast(History, scene.store),
-            cast(Channel, scene.fanout),
-            emit=scene.emit,
-            on_stuck=lambda *_: pytest.fail("It is filled."),
-        )
-        for _ in range(3):
-            room.feed.know(len(scene.store.rooms["a"]) + 1)
-            scene.fills.now(room)
-            await scene.idle()
-            scene.lose("a", 1)
-            scene.fills.now(room)
-            await scene.idle()
-        assert scene.out["a"] == [1, 2, 3]
+            for expected in (False, True, True):
+                scene.fills.now(room)
+                await scene.idle()
+                assert scene.out["a"] == [1, 2, 3]
+                assert scene.fills.is_stuck(room) is expected
+        assert [line["event"] for line in logs] == ["feed.hole_stays"] * 3
+        scene.lose("a", 1)
+        scene.fills.now(room)
+        await scene.idle()
+        assert scene.out["a"] == [1, 2, 3, 4]
+        assert not scene.fills.is_stuck(room)
 
 
 class TestEnds:

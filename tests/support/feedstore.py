@@ -96,7 +96,9 @@ class FeedStore:
         await self._read("revisions")
         self.read_most = max(self.read_most, upto - after)
         changed = self.rooms.get(uid, [])[after:upto]
-        found = [(rev, self.messages[uid, seq]) for rev, seq in enumerate(changed, after + 1)]
+        found = [
+            (rev, self.messages[uid, seq]) for rev, seq in enumerate(changed, after + 1) if (uid, seq) in self.messages
+        ]
         await self._answered()
         return found
 

@@ -46,8 +46,10 @@ class Delivery:
         self._rooms = rooms
         self._channel = channel
         self._activity = activity
-        self._fills = Fills(history, channel, emit=self._emit, on_filled=on_filled, on_stuck=self.start_over)
-        self._check = HeadCheck(history, rooms, channel, know=self.know, on_gone=on_gone, on_ahead=self.start_over)
+        self._fills = Fills(history, channel, emit=self._emit, on_filled=on_filled)
+        self._check = HeadCheck(
+            history, rooms, channel, know=self._know_behind, on_gone=on_gone, on_ahead=self.start_over
+        )
 
     def start(self) -> None:
         """Compare the feeds with the store from now on. The store is open."""
@@ -112,6 +114,15 @@ class Delivery:
         room.feed = Feed(head)
         self._channel.suspend(room.uid)
         room.wake()
+
+    def _know_behind(self, room: ActiveRoom, head: int) -> None:
+        """The regular check found the feed behind. Where the store says that it has more, and has not what comes next,
+        there is no way to go on.
+        """
+        if self._fills.is_stuck(room):
+            self.start_over(room, head)
+        else:
+            self.know(room, head)
 
     def stop(self) -> None:
         """Read nothing more."""

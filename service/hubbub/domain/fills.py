@@ -57,8 +57,7 @@ LONGEST_BACKOFF_S: Final = 2.0
 
 class Fills:
     """Reads what feeds miss, and hands it to `emit(room, revisions)`, in order and in the turn in which the feed has
-    delivered it. `on_filled` is told how many revisions a read brought, for the metrics,
-    and `on_stuck(room, head)` of a hole that the store could not fill twice.
+    delivered it. `on_filled` is told how many revisions a read brought, for the metrics.
     """
 
     def __init__(
@@ -68,14 +67,12 @@ class Fills:
         *,
         emit: Callable[[ActiveRoom, Sequence[Revision]], None],
         on_filled: Callable[[int], None] | None = None,
-        on_stuck: Callable[[ActiveRoom, int], None] | None = None,
     ) -> None:
         self._history = history
         self._channel = channel
         self._emit = emit
         self._on_filled = on_filled
-        self._on_stuck = on_stuck
-        self._stuck: dict[ActiveRoom, int] = {}
+        self._stuck: dict[ActiveRoom, tuple[int, int]] = {}
         self._graces: dict[ActiveRoom, asyncio.TimerHandle] = {}
         self._waiting: dict[ActiveRoom, None] = {}
         self._filling: set[ActiveRoom] = set()
@@ -106,6 +103,11 @@ class Fills:
             self._waiting[room] = None
             if len(self._workers) < AT_ONCE:
                 self._workers.add(asyncio.ensure_future(self._work()))
+
+    def is_stuck(self, room: ActiveRoom) -> bool:
+        """Whether the store was asked for the room's hole more than once, and did not have what comes next."""
+        delivered, times = self._stuck.get(room, (0, 0))
+        return times > 1 and delivered == room.feed.delivered
 
     def stop(self) -> None:
         """Read nothing more. The last writes may still be told of after this."""
@@ -181,23 +183,20 @@ class Fills:
                 self._emit(room, feed.fill(revisions[begin : begin + SLICE]))
                 room.wake()
             if feed.delivered < upto:
-                self._note_stuck(room, head)
+                # The room was deleted beneath us, or the store knows less than we were told. The next check of the
+                # heads closes the one, and has the other tried again.
+                self._note_stuck(room)
+                _log.warning("feed.hole_stays", room=room.uid, after=feed.delivered, head=head)
                 return
             self._stuck.pop(room, None)
             if feed.hole is not None:
                 await asyncio.sleep(PAUSE_S)
 
-    def _note_stuck(self, room: ActiveRoom, head: int) -> None:
-        """The room was deleted beneath us, or the store knows less than we were told. The next check of the heads
-        closes the one, and has the other tried again; that it is the same then is no accident.
-        """
-        after = room.feed.delivered
-        _log.warning("feed.hole_stays", room=room.uid, after=after, head=head)
-        if self._stuck.pop(room, None) != after:
-            self._stuck[room] = after
+    def _note_stuck(self, room: ActiveRoom) -> None:
+        delivered, times = self._stuck.get(room, (0, 0))
+        if not times:
             self._stuck = {each: at for each, at in self._stuck.items() if self._channel.size(each.uid)}
-        elif self._on_stuck is not None:
-            self._on_stuck(room, head)
+        self._stuck[room] = (room.feed.delivered, times + 1 if delivered == room.feed.delivered else 1)
 
     async def _read(self, room: ActiveRoom, *, after: int, upto: int) -> Sequence[Revision]:
         """The revisions in `(after, upto]`, as far as they come without a hole of their own."""
