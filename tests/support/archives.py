@@ -94,7 +94,7 @@ async def fill(store: str, whole: Whole, *, update: bool = False, page: int = 3)
         if update:
             for piece in whole.pieces(page=page):
                 await planner.take(piece)
-        loader = Loader(target, progress=NoProgress(), behind=planner.behind)
+        loader = Loader(target, behind=planner.behind)
         for piece in whole.pieces(page=page):
             await loader.take(piece)
         loader.refusals.update(planner.refusals)

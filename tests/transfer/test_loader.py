@@ -18,7 +18,6 @@ from hubbub.history.archive import Archive, stub_of
 from hubbub.history.base import Person, Standing
 from hubbub.transfer.loader import Loader
 from hubbub.transfer.pieces import walk
-from hubbub.transfer.progress import NoProgress
 from tests.support.archives import (
     Whole,
     WholeRoom,
@@ -99,7 +98,7 @@ class TestAnyHistory:
 
 async def copy(source: str, target: str) -> None:
     async with opened(source) as origin, opened(target, writable=True) as archive:
-        loader = Loader(archive, progress=NoProgress())
+        loader = Loader(archive)
         async for piece in walk(origin):
             await loader.take(piece)
         assert loader.refusals == {}
@@ -115,7 +114,7 @@ class TestInterrupted:
         for _ in range(100):
             try:
                 async with opened(store, writable=True) as target:
-                    loader = Loader(cast(Archive, Dying(target, chance.randrange(1, 12))), progress=NoProgress())
+                    loader = Loader(cast(Archive, Dying(target, chance.randrange(1, 12))))
                     for piece in WHOLE.pieces(page=chance.randrange(1, 6)):
                         await loader.take(piece)
                     break
@@ -128,7 +127,7 @@ class TestInterrupted:
     async def test_what_has_arrived_is_not_written_again(self, store: str) -> None:
         room = counted_room("a", 60)
         async with opened(store, writable=True) as target:
-            loader = Loader(target, progress=NoProgress())
+            loader = Loader(target)
             pieces = Whole(rooms=[room]).pieces(page=5)
             for piece in pieces[:5]:
                 await loader.take(piece)
@@ -137,7 +136,7 @@ class TestInterrupted:
     async def test_a_source_that_went_on_meanwhile_is_followed(self, store: str) -> None:
         before = counted_room("a", 20)
         async with opened(store, writable=True) as target:
-            loader = Loader(target, progress=NoProgress())
+            loader = Loader(target)
             for piece in Whole(rooms=[before]).pieces(page=5)[:-1]:
                 await loader.take(piece)
         after = changed(before, 3, rev=21, body="changed since")
@@ -147,7 +146,7 @@ class TestInterrupted:
 
     async def test_remains_of_another_attempt_are_cleared_away(self, store: str) -> None:
         async with opened(store, writable=True) as target:
-            loader = Loader(target, progress=NoProgress())
+            loader = Loader(target)
             for piece in Whole(rooms=[counted_room("a", 60, seed=1)]).pieces(page=5)[:-1]:
                 await loader.take(piece)
         room = counted_room("a", 30, seed=2)
@@ -276,7 +275,7 @@ class TestRevisions:
 
     async def test_a_store_that_goes_away_ends_it(self, store: str) -> None:
         async with opened(store, writable=True) as target:
-            loader = Loader(target, progress=NoProgress())
+            loader = Loader(target)
             await target.close()
             with pytest.raises(HubbubError) as caught:
                 await loader.take(WHOLE.pieces()[0])

@@ -88,7 +88,7 @@ class TestMovedOn:
 
 async def again(source: Archive) -> Loader:
     """What a loader knows of the source as it is now."""
-    loader = Loader(source, progress=NoProgress())
+    loader = Loader(source)
     async for piece in walk(source):
         loader.tally.add(piece)
     return loader

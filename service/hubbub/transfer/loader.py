@@ -18,7 +18,6 @@ from hubbub.history.archive import Archive, ArchivedMessage, ArchivedRoom
 from hubbub.history.base import Message, Standing
 from hubbub.transfer.pieces import Claims, MessagesPiece, PeoplePiece, Piece, RoomBegins, RoomEnds, StandingsPiece
 from hubbub.transfer.planner import emptied, standings_between
-from hubbub.transfer.progress import Progress
 from hubbub.transfer.tally import Tally
 
 __all__ = ["Loader"]
@@ -36,10 +35,9 @@ class Loader:
     `written` counts messages.
     """
 
-    def __init__(self, target: Archive, *, progress: Progress, behind: Collection[str] = ()) -> None:
+    def __init__(self, target: Archive, *, behind: Collection[str] = ()) -> None:
         self._target = target
         self._behind = behind
-        self._progress = progress
         self._room: _Arrival | None = None
         self.tally = Tally()
         self.people = Tally()
@@ -56,10 +54,8 @@ class Loader:
                 await self._guarded(room, self._begin(room))
             case StandingsPiece(standings=standings) if self._room is not None:
                 await self._guarded(self._room.room, self._room.take_standings(standings))
-            case MessagesPiece(messages=messages):
-                if self._room is not None:
-                    await self._guarded(self._room.room, self._room.take_messages(messages))
-                self._progress.advance(len(messages))
+            case MessagesPiece(messages=messages) if self._room is not None:
+                await self._guarded(self._room.room, self._room.take_messages(messages))
             case RoomEnds(room=room) if self._room is not None:
                 await self._guarded(room, self._room.finish())
                 self._room = None

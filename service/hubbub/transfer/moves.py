@@ -71,8 +71,8 @@ async def import_history(path: Path, target: Archive, *, update: bool, progress:
         planner = Planner(target)
         if update:
             await _read(path, progress, "comparing", planner.take)
-        loader = Loader(target, progress=progress, behind=planner.behind)
-        await _read(path, progress, "importing", loader.take, counts=False)
+        loader = Loader(target, behind=planner.behind)
+        await _read(path, progress, "importing", loader.take)
         return await _outcome(target, loader, planner, progress)
 
 
@@ -89,10 +89,11 @@ async def copy_history(source: Archive, target: Archive, *, update: bool, delete
                 async for piece in walk(source, people=False):
                     await planner.take(piece)
                     progress.advance(_count(piece))
-            loader = Loader(target, progress=progress, behind=planner.behind)
+            loader = Loader(target, behind=planner.behind)
             progress.begin("copying", count)
             async for piece in walk(source):
                 await loader.take(piece)
+                progress.advance(_count(piece))
         beside = await rooms_beside(target, loader.tally.rooms)
         if delete:
             for uid in beside:
@@ -116,8 +117,6 @@ async def _read(
     progress: Progress,
     step: str,
     take: Callable[[Piece], Awaitable[None]] | None = None,
-    *,
-    counts: bool = True,
 ) -> None:
     """Read an export to its end. Raises what is wrong with it.
 
@@ -130,8 +129,7 @@ async def _read(
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             if take is not None:
                 await take(piece)
-            if counts:
-                progress.advance(_count(piece))
+            progress.advance(_count(piece))
 
 
 def _count(piece: Piece) -> int:
