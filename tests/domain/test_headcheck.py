@@ -16,6 +16,7 @@ from hubbub.history.base import History
 from hubbub.transport.fanout import Fanout
 from tests.support.domain import PromptBatch, RecordingOutlet, room_of
 from tests.support.feedstore import FeedStore
+from tests.support.history import say
 from tests.support.house import ChatHouse, outlet_of
 from tests.support.virtualtime import run_in_virtual_time
 
@@ -265,6 +266,33 @@ class TestOnTheStore:
         for client in (ada, bob):
             events = [(each["rev"], each["body"]) for each in outlet_of(client).of("message")]
             assert events == [(1, "one"), (2, "two")]
+
+    async def test_readings_that_fail_meanwhile_only_make_it_later(
+        self, house: ChatHouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("EVERY_S", "RETRY_S"):
+            monkeypatch.setattr(module, name, (0.01, 0.02))
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        await house.join(bob)
+        room = house.chat.house.rooms.by_uid(house.uid())
+        assert room is not None
+        await say(house.chat.house.history, room.uid, "one", "two")
+        away = HubbubError("unavailable", retry_after=1)
+        house.store.fail("heads", away, away, away)
+        house.store.fail("revisions", away, away)
+        house.store.fail("page", away)
+        house.chat.start()
+        # What needs no reading goes on all the while, and what needs one is refused with a code.
+        await house.chat.posting.typing(ada, {"room": "tea", "on": True})
+        assert outlet_of(bob).of("typing") == [{"room": "tea", "user": "ada", "on": True}]
+        with pytest.raises(HubbubError, match="unavailable"):
+            await house.chat.reading.fetch(bob, {"room": "tea", "before": 3})
+        async with asyncio.timeout(20):
+            await room.wait_delivered(2)
+        assert [each["body"] for each in outlet_of(bob).of("message")] == ["one", "two"]
+        assert house.store.calls.count("heads") >= 4
+        assert house.store.calls.count("revisions") == 3
 
     async def test_a_room_that_was_deleted_without_a_word_is_closed(self, house: ChatHouse) -> None:
         ada, bob = await house.enter("ada"), await house.enter("bob")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 
 from tests.support.chat import chat_client
-from tests.support.service import RunningService, running_service, start_service
+from tests.support.service import running_service, start_service, stop_traced
 
 CALLS = "pwrite64,pwritev,fsync,fdatasync,write,writev,sendto,sendmsg"
 MESSAGES = 20
@@ -23,14 +22,6 @@ def position(lines: list[str], pattern: str, *, after: int = -1) -> int:
         if re.search(pattern, lines[number]):
             return number
     raise AssertionError(f"{pattern} is not in the trace behind line {after}")
-
-
-async def stop_traced(service: RunningService) -> None:
-    """strace ends by itself once the service did, and has then written everything; its child is told to stop."""
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    stopper = await asyncio.create_subprocess_exec("kill", "-TERM", *children)
-    await stopper.wait()
-    await asyncio.wait_for(service.process.wait(), 30)
 
 
 class TestDurability:

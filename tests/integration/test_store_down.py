@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ from pymongo import MongoClient
 
 from tests.support.chat import ChatClient, chat_client
 from tests.support.mongodb import MongoProcess
-from tests.support.service import RunningService, running_service, start_service
+from tests.support.service import RunningService, running_service, start_service, stop_traced
 
 TIMEOUT_S = 30.0
 SECRET = "a secret for tests, which is long enough"
@@ -110,6 +111,39 @@ class TestSqlite:
                 assert not client.disconnected.is_set()
             assert log_events(service, "store.") == ["store.up", "store.away", "store.up"]
             assert log_events(service, "connection.closed") == []
+
+    async def test_a_disk_that_is_slower_than_what_comes_in_has_writes_acknowledged_late_or_refused(
+        self, tmp_path: Path
+    ) -> None:
+        """Each sync takes a fifth of a second more, and ten writes may wait: what was acknowledged is there, and nothing twice."""
+        slow = "--inject=fsync,fdatasync:delay_enter=200000"
+        prefix = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", slow, "-o", str(tmp_path / "trace")]
+        service = await start_service(tmp_path, prefix=prefix, limits="off", max_queued=10)
+        try:
+            async with two_in_a_room(service) as (ada, bob):
+                acknowledged: list[str] = []
+                waits: list[float] = []
+
+                async def insist(key: str) -> None:
+                    while True:
+                        ack = await ada.call("message:send", send(key))
+                        if ack["ok"]:
+                            acknowledged.append(key)
+                            return
+                        assert ack["error"]["code"] == "unavailable"
+                        waits.append(ack["error"]["retry_after"])
+                        await asyncio.sleep(ack["error"]["retry_after"] * random.random())
+
+                await asyncio.gather(*(insist(f"k{number}") for number in range(40)))
+                assert waits
+                assert min(waits) >= 1
+                events = await bob.wait_count("message", 40)
+                assert [event["rev"] for event in events] == list(range(1, 41))
+                assert sorted(event["key"] for event in events) == sorted(acknowledged)
+                assert (await metrics(service))["hubbub_writer_refused_total"] == len(waits)
+            await stop_traced(service)
+        finally:
+            await service.kill()
 
     async def test_a_node_whose_store_is_away_still_ends_when_it_is_asked_to(self, tmp_path: Path) -> None:
         async with running_service(tmp_path, limits="off", drain_s=1) as service, two_in_a_room(service) as (ada, _):

@@ -16,7 +16,7 @@ from pathlib import Path
 from hubbub.pipeline.local import issuer_signer, local_signer
 from hubbub.settings import load
 
-__all__ = ["RunningService", "running_service", "start_service"]
+__all__ = ["RunningService", "running_service", "start_service", "stop_traced"]
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
@@ -114,6 +114,14 @@ async def running_service(
         yield service
     finally:
         await service.kill()
+
+
+async def stop_traced(service: RunningService) -> None:
+    """strace ends by itself once the service did, and has then written everything; its child is told to stop."""
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    stopper = await asyncio.create_subprocess_exec("kill", "-TERM", *children)
+    await stopper.wait()
+    await asyncio.wait_for(service.process.wait(), 30)
 
 
 async def _read(service: RunningService, opened: asyncio.Future[str]) -> None:
