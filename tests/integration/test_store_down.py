@@ -115,7 +115,7 @@ class TestSqlite:
     async def test_a_disk_that_is_slower_than_what_comes_in_has_writes_acknowledged_late_or_refused(
         self, tmp_path: Path
     ) -> None:
-        """Each sync takes a fifth of a second more, and ten writes may wait: what was acknowledged is there, and nothing twice."""
+        """Each sync takes 0.2 s more, and ten writes may wait: what was acknowledged is there, and nothing twice."""
         slow = "--inject=fsync,fdatasync:delay_enter=200000"
         prefix = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", slow, "-o", str(tmp_path / "trace")]
         service = await start_service(tmp_path, prefix=prefix, limits="off", max_queued=10)
