@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -181,7 +182,15 @@ class TestPaging:
         assert caught.value.code == "bad_request"
 
     async def test_a_cursor_of_any_number_is_harmless(self, history: History) -> None:
+        room = await new_room(history)
+        await say(history, room.uid, "word", "word")
+        await eventually(lambda: found(history, "word"), ["word"] * 2)
+        real = (await history.search(uids=[], public=True, phrases=["word"], limit=1, cursor=None)).cursor
+        assert real is not None
+        values = json.loads(base64.urlsafe_b64decode(real + "=" * (-len(real) % 4)))
         for number in (0, 1, 2**53, 2**63 - 1):
-            cursor = base64.urlsafe_b64encode(f'["search",{number}]'.encode()).rstrip(b"=").decode()
+            forged = [number if isinstance(value, int) else value for value in values]
+            text = json.dumps(forged, separators=(",", ":"), ensure_ascii=False)
+            cursor = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
             page = await history.search(uids=[], public=True, phrases=["a"], limit=1, cursor=cursor)
             assert list(page.messages) == []

@@ -34,7 +34,7 @@ messages = st.builds(
 class TestDocuments:
     @given(messages)
     def test_a_message_survives_the_way_there_and_back(self, message: Message) -> None:
-        document = bson.decode(bson.encode(document_of(message)))
+        document = bson.decode(bson.encode(document_of(message, public=True)))
         assert message_of(document) == message
         assert document["_id"] == message.id
         assert document["revs"] == [message.rev]
@@ -42,7 +42,7 @@ class TestDocuments:
 
     @given(messages, st.lists(times, min_size=1, max_size=5))
     def test_a_message_that_moves_here_keeps_its_revisions(self, message: Message, revs: list[int]) -> None:
-        assert document_of(message, revs=revs)["revs"] == revs
+        assert document_of(message, public=True, revs=revs)["revs"] == revs
 
     @given(messages)
     def test_a_change_touches_nothing_of_what_a_message_keeps_for_ever(self, message: Message) -> None:
@@ -64,4 +64,4 @@ class TestDocuments:
 
     def test_text_that_is_not_unicode_is_refused(self) -> None:
         with pytest.raises(TypeError):
-            document_of(Message("u", 1, 1, "k", Sender("a", "A"), "\ud800", None, (), 1))
+            document_of(Message("u", 1, 1, "k", Sender("a", "A"), "\ud800", None, (), 1), public=True)

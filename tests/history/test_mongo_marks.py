@@ -30,7 +30,7 @@ async def room(node: Node) -> Room:
     """Six messages by Ann, whom Bob reads."""
     room = await create_room(node.server, make_room(), [member("ann", "owner"), member("bob")], at=NOW_MS)
     messages = [draft(room.uid, f"k{seq}").message.placed(seq) for seq in range(1, 7)]
-    await node.server.messages.insert_many([document_of(message) for message in messages])
+    await node.server.messages.insert_many([document_of(message, public=True) for message in messages])
     return room
 
 

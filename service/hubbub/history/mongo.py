@@ -37,6 +37,7 @@ from hubbub.history.base import (
     Room,
     RoomPage,
     RoomView,
+    SearchPage,
     Standing,
     StandingPage,
     Views,
@@ -46,6 +47,8 @@ from hubbub.history.mongo_errors import RETRY_AFTER_S, translated
 from hubbub.history.mongo_marks import mark_read
 from hubbub.history.mongo_membership import Memberships
 from hubbub.history.mongo_messages import MessageReader
+from hubbub.history.mongo_retention import Retention
+from hubbub.history.mongo_search import Searcher
 from hubbub.history.mongo_server import MongoServer
 
 __all__ = ["MongoHistory"]
@@ -112,7 +115,7 @@ class MongoHistory:
         return uid
 
     async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
-        return await self._open_parts.committer.commit(batch)
+        return await self._open_parts.commit(batch)
 
     async def message(self, uid: str, seq: int) -> Message | None:
         async with translated():
@@ -152,6 +155,18 @@ class MongoHistory:
     async def heads(self, uids: Sequence[str]) -> Mapping[str, int]:
         async with translated():
             return await self._open_parts.reader.heads(uids)
+
+    async def search(
+        self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
+    ) -> SearchPage:
+        async with translated():
+            return await self._open_parts.searcher.search(
+                uids=uids, public=public, phrases=phrases, limit=limit, cursor=cursor
+            )
+
+    async def expire(self, *, before: int | None, keep: int | None) -> int:
+        async with translated():
+            return await self._open_parts.retention.expire(before=before, keep=keep)
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 
@@ -296,14 +311,28 @@ class _Parts:
         self.server = server
         self.reader = MessageReader(server)
         self.committer = Committer(server)
+        self.searcher = Searcher(server)
+        self.retention = Retention(server)
         self.memberships = Memberships(server, clock=clock)
         self.graves = asyncio.Event()
         """Set when a room was deleted here, and at the start: somebody may have died before the burial."""
         self.graves.set()
         self._clock = clock
+        self._is_closing = False
+        self._commits: set[asyncio.Task[Sequence[Outcome]]] = set()
         self._burials = asyncio.create_task(self._bury(), name="history-burials")
 
+    async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
+        """A caller that goes away does not stop its batch in the middle, where nobody knows what stands."""
+        task = asyncio.create_task(self.committer.commit(batch), name="history-commit")
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        return await asyncio.shield(task)
+
     async def close(self) -> None:
+        while self._commits:
+            await asyncio.wait(self._commits)
+        self._is_closing = True
         self._burials.cancel()
         await asyncio.wait([self._burials])
         await self.memberships.close()
@@ -311,7 +340,7 @@ class _Parts:
 
     async def _bury(self) -> None:
         """Give back the space of deleted rooms, slice by slice, with pauses in which others are served."""
-        while True:
+        while not self._is_closing:  # The driver makes an error of its own of a cancellation while it connects.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BURIAL_S):
                     await self.graves.wait()

@@ -22,7 +22,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -64,6 +65,14 @@ class _Known:
     head: int
     floor: int
     at: float
+    public: bool
+
+
+class _Seen(NamedTuple):
+    """What a look at a room's document says."""
+
+    floor: int
+    public: bool
 
 
 class Committer:
@@ -73,6 +82,7 @@ class Committer:
         self._server = server
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
         """As `History.commit`. Writes of several rooms are several batches, at the same time."""
@@ -97,6 +107,14 @@ class Committer:
     # -- one room ----------------------------------------------------------------------------------------------------
 
     async def _commit_room(self, uid: str, ops: Sequence[Insert | Change]) -> Sequence[Outcome]:
+        """After those of the room that came before: the writer has one in flight, but one whose caller went away may
+        still be there.
+        """
+        lock = self._locks.setdefault(uid, asyncio.Lock())
+        async with lock:
+            return await self._commit_next(uid, ops)
+
+    async def _commit_next(self, uid: str, ops: Sequence[Insert | Change]) -> Sequence[Outcome]:
         known = self._fresh(uid)
         if known is not None and all(isinstance(op, Insert) for op in ops):
             # The room is very likely still there: whether it is, is asked beside the writing. Changes wait for the
@@ -108,19 +126,19 @@ class Committer:
                 await asyncio.wait([look])
             if look.exception() is not None:
                 return outcomes  # What stands stands; the next batch asks again.
-            floor = look.result()
-            known.floor = known.floor if floor is None else max(known.floor, floor)
+            seen = look.result()
+            known.floor = known.floor if seen is None else max(known.floor, seen.floor)
         else:
             try:
-                floor = await self._look(uid)
-                if known is not None and floor is not None:
-                    known.floor = max(known.floor, floor)
-                elif floor is not None:
-                    known = await self._read(uid, floor)
+                seen = await self._look(uid)
+                if known is not None and seen is not None:
+                    known.floor = max(known.floor, seen.floor)
+                elif seen is not None:
+                    known = await self._read(uid, seen)
             except (PyMongoError, UnicodeError) as error:
                 return _all(ops, as_hubbub_error(error))
-            outcomes = [] if known is None or floor is None else await self._write(uid, ops, known)
-        if floor is None:
+            outcomes = [] if known is None or seen is None else await self._write(uid, ops, known)
+        if seen is None:
             self.forget(uid)
             return _all(ops, HubbubError("not_found", "There is no such room."))
         return outcomes
@@ -132,13 +150,14 @@ class Committer:
         self._known.move_to_end(uid)
         return known
 
-    async def _look(self, uid: str) -> int | None:
-        """The room's floor; None if there is no such room."""
-        found = await self._server.rooms.find_one({"uid": uid}, {"floor": True})
-        return None if found is None else int(found.get("floor", 0))
+    async def _look(self, uid: str) -> _Seen | None:
+        """None if there is no such room."""
+        found = await self._server.rooms.find_one({"uid": uid}, {"floor": True, "kind": True})
+        return None if found is None else _Seen(int(found.get("floor", 0)), found.get("kind") == "public")
 
-    async def _read(self, uid: str, floor: int) -> _Known:
-        known = _Known(await newest_revision(self._server.messages, uid), floor, self._clock())
+    async def _read(self, uid: str, seen: _Seen) -> _Known:
+        head = await newest_revision(self._server.messages, uid)
+        known = _Known(head, seen.floor, self._clock(), seen.public)
         self._known[uid] = known
         while len(self._known) > HEADS_KEPT:
             self._known.popitem(last=False)
@@ -171,7 +190,7 @@ class _Batch:
         ops: Sequence[Insert | Change],
         known: _Known,
         *,
-        look: Callable[[str], Awaitable[int | None]],
+        look: Callable[[str], Awaitable[_Seen | None]],
     ) -> None:
         self._messages = messages
         self._look = look
@@ -208,7 +227,7 @@ class _Batch:
         documents: list[dict[str, Any]] = []
         for insert in inserts:
             message = insert.message.placed(self._known.head + len(placed) + 1)
-            document = _sound(message)
+            document = _sound(message, public=self._known.public)
             if document is None:
                 break  # Nothing may be numbered behind it until it has its outcome.
             placed.append(message)
@@ -232,7 +251,9 @@ class _Batch:
         found = await self._messages.find_one(
             {"room": self._uid, "sender": message.sender.id, "key": message.key}, WITHOUT_REVS
         )
-        self._known.floor = max(self._known.floor, await self._look(self._uid) or 0)
+        seen = await self._look(self._uid)
+        if seen is not None:
+            self._known.floor = max(self._known.floor, seen.floor)
         if found is None:
             await self._number_anew()
             return
@@ -367,13 +388,13 @@ def _update(message: Message, *, expected: int) -> UpdateOne | None:
     )
 
 
-def _sound(message: Message) -> dict[str, Any] | None:
+def _sound(message: Message, *, public: bool) -> dict[str, Any] | None:
     """The document of a new message; None for text that is not Unicode, and for a NUL in what it is found by: that no
     store would take it the same way is reason enough.
     """
     names = f"{message.uid}{message.sender.id}{message.key}"
     try:
-        document = document_of(message)
+        document = document_of(message, public=public)
         names.encode()
     except (TypeError, UnicodeError):
         return None

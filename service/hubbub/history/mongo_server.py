@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
@@ -54,6 +54,9 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
         IndexModel([("room", ASCENDING), ("revs", ASCENDING)], unique=True),
         IndexModel([("room", ASCENDING), ("sender", ASCENDING), ("key", ASCENDING)], unique=True),
         IndexModel([("room", ASCENDING), ("rev", ASCENDING)]),
+        IndexModel(
+            [("words", ASCENDING), ("scope", ASCENDING), ("at", DESCENDING), ("seq", DESCENDING), ("room", DESCENDING)]
+        ),
     ),
     "standings": (
         IndexModel([("room", ASCENDING), ("user", ASCENDING)], unique=True),
@@ -66,6 +69,8 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
 
 `room, seq` is a room in its order; `room, revs` lets no revision be claimed twice, and finds what a revision changed;
 `room, sender, key` lets no message be sent twice; `room, rev` finds what changed after a revision, and the head.
+`words, scope, …` is searched by: the word comes first, since it tells most messages apart, and after the scope comes
+the order of the answer.
 """
 
 
