@@ -95,7 +95,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from ("| option | meaning |", "| --- | --- |")
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and record[1]:  # What an argument means is in the text.
             option, meaning = (text.replace("|", "\\|") for text in record)
             yield f"| `{option}` | {meaning} |"
 

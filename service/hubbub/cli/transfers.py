@@ -43,8 +43,8 @@ _update_flag = click.option(
 def export(file: Path, config: Path | None, store: str | None) -> None:
     """Write all rooms, standings, people and messages to FILE, as JSON Lines.
 
-    - is standard output, and a name that ends in .gz means compressed. The service may run meanwhile. FILE appears when
-    it is whole; an export that is interrupted begins anew.
+    FILE may be - for standard output; a name that ends in .gz means compressed. The service may run meanwhile. FILE
+    appears when it is whole; an export that is interrupted begins anew.
     """
     with told_failures():
         source = load(os.environ, config=config, overrides={"store": store}).store
@@ -61,8 +61,8 @@ def export(file: Path, config: Path | None, store: str | None) -> None:
 def load_file(file: Path, update: bool, config: Path | None, store: str | None) -> None:
     """Bring what an export holds into the store.
 
-    No service may run on it. FILE is checked to its end before anything is written; - is standard input, which can only
-    be checked while it comes. An import that was interrupted is simply run again. At the end the store is read, and
+    No service may run on it. FILE is checked to its end before anything is written; it may be - for standard input,
+    which can only be checked while it comes. An import that was interrupted is simply run again. At the end the store is read, and
     counts and checksums are compared: exit status 1 if they differ.
     """
     with told_failures():

@@ -278,8 +278,8 @@ async def _write(collection: Documents, writes: Sequence[_Write], *, taken: str 
 
 def _replacing(document: _Document) -> ReplaceOne[_Document]:
     """Put a document in the place of the one with its `_id`, or where none is."""
-    # By which a sharded cluster finds its place.
-    key = {"_id": document["_id"], "room": document["room"]} if "room" in document else {"_id": document["_id"]}
+    # With what a sharded cluster finds its place by.
+    key = {name: document[name] for name in ("_id", "room", "seq", "user") if name in document}
     return ReplaceOne(key, document, upsert=True)
 
 
