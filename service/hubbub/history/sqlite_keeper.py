@@ -48,7 +48,8 @@ class Keeper:
 
     def relieve(self, connection: sqlite3.Connection) -> None:
         """Called by the writer after each commit, with its connection."""
-        self._committed.set()
+        if not self._committed.is_set():
+            self._committed.set()
         if self._is_over:
             self._is_over = False
             try:

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from hubbub.errors import HubbubError
@@ -67,9 +68,10 @@ class WriterThread:
         self._chore = chore
         self._has_chores = True
         self._chore_pause_s = CHORE_PAUSE_S
-        self._units: deque[_Unit] = deque()
-        self._wake = threading.Condition()
+        self._queue: SimpleQueue[_Unit | None] = SimpleQueue()
+        self._door = threading.Lock()
         self._closing = False
+        self._ended = False
         self._thread = threading.Thread(target=self._work, name="history-writer", daemon=True)
         self._thread.start()
 
@@ -83,24 +85,22 @@ class WriterThread:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._wake:
-            if self._closing or len(self._units) >= WAITING_MOST:
+        unit = _Unit(run, then, loop, future)
+        with self._door:  # Which the thread never takes: it would be woken, and wait for the one who woke it.
+            if self._closing or self._queue.qsize() >= WAITING_MOST:
                 raise HubbubError("unavailable", "The store takes no more work.", retry_after=RETRY_AFTER_S)
-            self._units.append(_Unit(run, then, loop, future))
-            self._wake.notify()
+            self._queue.put(unit)
         return future
 
     def add_chores(self) -> None:
         """Say that there is background work. Called on the thread, by a unit's `then`."""
-        with self._wake:
-            self._has_chores = True
-            self._wake.notify()
+        self._has_chores = True
 
     def close(self) -> None:
         """Finish what is queued, then end. Blocks; the connection is free afterwards."""
-        with self._wake:
+        with self._door:
             self._closing = True
-            self._wake.notify()
+            self._queue.put(None)
         self._thread.join()
 
     # -- on the thread -----------------------------------------------------------------------------------------------
@@ -118,17 +118,20 @@ class WriterThread:
 
     def _take(self) -> list[_Unit] | None:
         """The next units; an empty list if there is time for a chore; None at the end."""
-        with self._wake:
-            while not self._units:
-                if self._closing:
-                    return None
-                if self._has_chores:
-                    self._wake.wait(self._chore_pause_s)
-                    if not self._units and not self._closing:
-                        return []
-                else:
-                    self._wake.wait()
-            return [self._units.popleft() for _ in range(min(len(self._units), UNITS_MOST))]
+        if self._ended:
+            return None
+        try:
+            unit = self._queue.get(timeout=self._chore_pause_s if self._has_chores else None)
+        except Empty:
+            return []
+        units: list[_Unit] = []
+        while unit is not None:
+            units.append(unit)
+            if len(units) == UNITS_MOST or self._queue.empty():
+                return units
+            unit = self._queue.get()
+        self._ended = True  # Nothing can be behind that.
+        return units or None
 
     def _transact(self, units: list[_Unit]) -> None:
         outcomes: list[tuple[_Unit, Any]] = []
