@@ -120,7 +120,7 @@ class Searcher:
         return _Question(
             # Which word is rare is not known; a long one is more often than a short one.
             sorted(words, key=len, reverse=True),
-            [phrase for phrase in phrases if len(phrase) > 1 or len(phrase[0]) > WORD_MOST],
+            [phrase for phrase in phrases if len(phrase) > 1 or len(phrase[0]) >= WORD_MOST],
             sorted(scopes),
             None if public or not any(is_public.values()) else [*is_public],
         )
