@@ -14,6 +14,7 @@ import click
 import uvloop
 from rich.console import Console
 
+from bench.goals import Goal
 from bench.processes import ROOT, data_directory, filesystem_of, pin_load
 from bench.report import Report, load_note, percentile, progress, spread, terminal
 from bench.senders import Sender, body_of, senders
@@ -176,8 +177,8 @@ def _report(cases: list[Case], connections: int, rounds: int, duration_s: float,
                 title,
                 str(case.window),
                 spread(case.cpu_us),
-                _ratio(case, cases, STOCK),
-                _ratio(case, cases, NODE),
+                f"{_ratio(case, cases, STOCK):.2f}",
+                f"{_ratio(case, cases, NODE):.2f}",
                 f"{1e6 / statistics.median(case.cpu_us):,.0f}",
                 f"{statistics.median(case.per_s):,.0f}",
                 f"{statistics.median(case.busy):.0f}",
@@ -186,6 +187,14 @@ def _report(cases: list[Case], connections: int, rounds: int, duration_s: float,
                 f"{statistics.median(case.pushed):.3f}",
             ]
         )
+    report.goals += [
+        Goal(
+            f"CPU per durable ack, {case.rooms}, window {case.window}, beside a bare one of python-socketio", 1.0, ratio
+        )
+        for case in cases
+        if case.target.is_hubbub
+        for ratio in (_ratio(case, cases, STOCK),)
+    ]
     report.notes += [
         "`x stock` and `x Node` are medians of the ratios of each round to that server with the same window.",
         "`acks/s, full core` is what the CPU per ack allows; `seen` is what came, with the core busy for `busy %`.",
@@ -195,9 +204,9 @@ def _report(cases: list[Case], connections: int, rounds: int, duration_s: float,
     return report
 
 
-def _ratio(case: Case, cases: list[Case], name: str) -> str:
+def _ratio(case: Case, cases: list[Case], name: str) -> float:
     other = next(c for c in cases if c.target.name == name and c.window == case.window)
-    return f"{statistics.median(a / b for a, b in zip(case.cpu_us, other.cpu_us, strict=True)):.2f}"
+    return statistics.median(a / b for a, b in zip(case.cpu_us, other.cpu_us, strict=True))
 
 
 @click.command()

@@ -16,6 +16,7 @@ from bench.history_pages import main as history
 from bench.idle import idle
 from bench.leave import leave
 from bench.mongo_clients import mongo
+from bench.one_sender import one_sender
 from bench.processes import ROOT
 from bench.slow import slow
 from bench.spread import spread
@@ -29,6 +30,7 @@ SIDE_BY_SIDE: Final[dict[str, click.Command]] = {
     "leave": leave,
     "slow": slow,
     "acks": acks,
+    "alone": one_sender,
     "fanout": fanout,
 }
 """What needs no environment of its own, in the order of `all`."""
@@ -40,6 +42,7 @@ SHORT: Final[dict[str, dict[str, Any]]] = {
     "leave": {"count": 2000, "rounds": 1},
     "slow": {"duration_s": 10.0},
     "acks": {"rounds": 2, "duration_s": 1.0},
+    "alone": {"rounds": 3, "duration_s": 1.0},
     "fanout": {"rounds": 2, "duration_s": 1.0},
 }
 """What `all` varies so that it takes minutes."""
