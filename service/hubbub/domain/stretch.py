@@ -27,8 +27,8 @@ from hubbub.history.base import Message, MessagePage
 
 __all__ = ["Cut", "Newest", "Stretch", "encoded"]
 
-_COPIES: Final = 8
-"""How many small cuts are remembered until the stretch changes: those who come back together ask for the same ones."""
+_CUTS: Final = 64
+"""How many are remembered until the stretch changes: those who come back together ask for the same ones."""
 
 
 class Cut(NamedTuple):
@@ -63,7 +63,7 @@ class Stretch:
         self.size = sum(map(len, self._documents))
         self._text: memoryview | None = None
         self._ends: list[int] = []
-        self._copies: dict[tuple[int, int], memoryview] = {}
+        self._cuts: dict[tuple[int, int, int, int], Cut] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -111,6 +111,7 @@ class Stretch:
             self._append(message.rev, message)
         self.high = page.messages[-1].rev if page.more_after else page.head
         self.head = max(self.head, page.head)
+        self._cuts.clear()  # Also where there was nothing to append.
         return True
 
     def prepend(self, page: MessagePage, *, low: int) -> bool:
@@ -144,6 +145,18 @@ class Stretch:
         """What changed after `since`, which it covers, as a room stood at revision `upto`, which is no later than its
         head; at most `limit` messages, and about `max_bytes` of JSON, but at least one message if there is one.
         """
+        asked = (since, upto, limit, max_bytes)
+        cut = self._cuts.get(asked) if self._text is not None else None
+        if cut is None:
+            cut = self._cut(*asked)
+            if len(self._cuts) >= _CUTS:
+                self._cuts.clear()
+            self._cuts[asked] = cut
+        return cut
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _cut(self, since: int, upto: int, limit: int, max_bytes: int) -> Cut:
         text, ends = self._joined()
         first, stop = bisect_right(self._revs, since), bisect_right(self._revs, upto)
         last = min(stop, first + limit)
@@ -154,8 +167,6 @@ class Stretch:
         last = max(bisect_right(ends, start + max_bytes, first, last), first + 1)
         end = self._revs[last - 1] if last < stop else min(self.high, upto)
         return Cut([self._view(text, start, ends[last - 1])], end, end < upto)
-
-    # -- inside ------------------------------------------------------------------------------------------------------
 
     def _append(self, rev: int, message: Message) -> None:
         document = encoded(self._room_id, message, rev=rev)
@@ -178,19 +189,14 @@ class Stretch:
         if self._text is None:
             self._text = memoryview(b",".join(self._documents))
             self._ends = [end - 1 for end in accumulate(len(document) + 1 for document in self._documents)]
-            self._copies.clear()
+            self._cuts.clear()
         return self._text, self._ends
 
     def _view(self, text: memoryview, start: int, end: int) -> memoryview:
         """A part of the text. A small one is a copy: it may wait long for a slow reader, and must not keep the rest."""
         if (end - start) * 2 >= len(text):
             return text[start:end]
-        copy = self._copies.get((start, end))
-        if copy is None:
-            if len(self._copies) >= _COPIES:
-                self._copies.clear()
-            copy = self._copies[start, end] = memoryview(bytes(text[start:end]))
-        return copy
+        return memoryview(bytes(text[start:end]))
 
 
 class Newest:

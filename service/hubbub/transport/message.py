@@ -75,7 +75,7 @@ class Message:
         if not self.pieces:
             return [self.frame]
         first, *rest = self.pieces
-        return [text_head(sum(map(len, self.pieces))) + bytes(first), *rest]
+        return [text_head(self.size - CONTROL_OVERHEAD_BYTES) + first, *rest]
 
     @property
     def frame(self) -> bytes:
