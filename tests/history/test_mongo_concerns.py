@@ -19,9 +19,7 @@ from tests.support.history import AMPLE_BYTES, deleting, draft, editing, make_ro
 
 WRITES: Final = frozenset({"insert", "update", "delete", "findAndModify", "createIndexes", "create", "bulkWrite"})
 READS: Final = frozenset({"find", "aggregate", "count", "distinct"})
-OTHERS: Final = frozenset(
-    {"hello", "ping", "endSessions", "getMore", "killCursors", "listIndexes", "commitTransaction"}
-)
+OTHERS: Final = frozenset({"hello", "ping", "endSessions", "getMore", "killCursors", "listIndexes"})
 """What neither asks for a state of the data nor changes it; a `getMore` goes on as its query began."""
 
 SNAPSHOT: Final = {"level": "snapshot"}
@@ -116,6 +114,8 @@ def weakness(name: str, command: Mapping[str, Any]) -> str | None:
     """What is wrong with a command; None if it keeps the promise. In a transaction the first command has the read
     concern, and the commit the write concern.
     """
+    if name in OTHERS:
+        return None
     if command.get("$readPreference", {"mode": "primary"})["mode"] != "primary":
         return "it may go to a secondary"
     if "autocommit" in command and not name.startswith("commit"):
@@ -124,7 +124,7 @@ def weakness(name: str, command: Mapping[str, Any]) -> str | None:
         return None if command.get("writeConcern") == {"w": "majority", "j": True} else "its concern is weaker"
     if name in READS:
         return None if command.get("readConcern") == {"level": "majority"} else "it reads what may be rolled back"
-    return None if name in OTHERS else "nobody has said what it is"
+    return "nobody has said what it is"
 
 
 class TestConcerns:

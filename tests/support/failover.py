@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -33,6 +34,7 @@ NO_RETRIES: Final = "retryWrites=false&retryReads=false"
 """Options of the address with which the driver tries once, so that every fault reaches the service."""
 
 
+SESSIONS_AT_ONCE: Final = 8
 TRIES_MOST: Final = 100
 
 Result = TypeVar("Result")
@@ -57,16 +59,24 @@ async def behind(proxy: MongoProxy, mongo_uri: str, options: str = "") -> AsyncI
         await history.close()
 
 
-async def at_each_command(fault: str, session: Callable[[Rule], Awaitable[Result]]) -> list[Result]:
-    """Have a session meet a fault at its first command, another at its second, and so on to its last. They run at the
-    same time: the driver looks for a lost primary once in half a second, so that most of it is waiting. A write concern
-    can fail at writes alone.
+async def at_each_command(fault: str, session: Callable[[Rule], Awaitable[Result]], *, stride: int = 1) -> list[Result]:
+    """Have a session meet a fault at its first command, another at its second, and so on to its last. Several run at
+    the same time: the driver looks for a lost primary once in half a second, so that most of it is waiting. A write
+    concern can fail at writes alone. With a `stride`, one command in so many has its turn, from one that is drawn.
     """
     names = WRITES if "concern" in fault else frozenset[str]()
     without = Rule(before, names, times=0)
     await session(without)
-    rules = [Rule(FAULTS[fault], names, nth) for nth in range(1, without.seen + 1)]
-    results = await asyncio.gather(*(session(rule) for rule in rules))
+    first = random.SystemRandom().randint(1, stride)
+    print(f"commands {first} and every {stride}th behind it, of {without.seen}")
+    rules = [Rule(FAULTS[fault], names, nth) for nth in range(first, without.seen + 1, stride)]
+    places = asyncio.Semaphore(SESSIONS_AT_ONCE)
+
+    async def meet(rule: Rule) -> Result:
+        async with places:
+            return await session(rule)
+
+    results = await asyncio.gather(*(meet(rule) for rule in rules))
     assert [rule.hits for rule in rules] == [1] * len(rules)
     return results
 
