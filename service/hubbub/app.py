@@ -70,6 +70,12 @@ MAX_BATCH_MONGODB: Final = 128
 """The same for MongoDB, whose driver works on the event loop: this keeps it for some two milliseconds."""
 
 
+CLOSE_S: Final = 5.0
+"""How long the store may take to close. What was acknowledged is safe by then, and a store that hangs keeps no process
+that was asked to end.
+"""
+
+
 class Service:
     """One node: everything that `hubbub serve` runs. `async with Service(settings) as service` starts and stops it."""
 
@@ -184,11 +190,16 @@ class Service:
             await self.watch.open()
             yield
             await self.watch.close()
-            await self.chat.close()
-            await self.writer.drain(self.settings.drain_s)
+            deadline = asyncio.get_running_loop().time() + self.settings.drain_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self.chat.close()
+            await self.writer.drain(max(0.0, deadline - asyncio.get_running_loop().time()))
         finally:
             await self.watch.close()
-            await self.history.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self.history.close()
 
     async def _let_go(self) -> None:
         """Tell the clients, answer what was admitted, then end all connections."""

@@ -299,3 +299,21 @@ class TestMongodb:
             for client in (ada, bob):
                 keys = [event["key"] for event in await client.wait_count("message", 3)]
                 assert keys == ["before", "unknown", "after"]
+
+    async def test_a_node_whose_server_hangs_ends_when_it_is_asked_to(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        settings = on_mongodb(mongo_server)
+        async with running_service(tmp_path, drain_s=1, **settings) as service, two_in_a_room(service) as (ada, _):
+            await ada.ok("message:send", send("before"))
+            mongo_server.freeze()
+            try:
+                sent = asyncio.ensure_future(ada.call("message:send", send("late")))
+                await ada.emit("typing", {"room": "tea", "on": True})
+                # Two times `drain_s`, five seconds for the store to close, and what two busy cores add.
+                async with asyncio.timeout(7 + 5):
+                    assert await service.stop() == 0
+                sent.cancel()
+            finally:
+                mongo_server.thaw()
+            assert "Traceback" not in service.log
