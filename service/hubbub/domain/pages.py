@@ -223,8 +223,10 @@ class Pages:
                 continue
             may_grow = stretch.size <= STRETCH_BYTES - PAGE_BYTES
             if stretch.covers(since):
+                if stretch.is_complete:
+                    return stretch, None
                 count, size = stretch.behind(since)
-                if stretch.is_complete or count >= limit or size >= FULL_BYTES:
+                if count >= limit or size >= FULL_BYTES:
                     return stretch, None
                 near = stretch if may_grow else near
             elif near is None and may_grow and 0 < stretch.low - since <= limit:
