@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from hubbub.errors import HubbubError
+from hubbub.history.records import record
 
 __all__ = [
     "FOREVER",
@@ -126,7 +127,7 @@ class Left:
     heir: Standing | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sender:
     """Who sent a message, as they were called then."""
 
@@ -135,7 +136,7 @@ class Sender:
     guest: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """A message as it stands at revision `rev`.
 
@@ -178,7 +179,7 @@ class Message:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Insert:
     """A new message. `message.seq` and `message.rev` are 0; the store claims them."""
 

@@ -25,7 +25,7 @@ from hubbub.history.sqlite_errors import is_damage
 from hubbub.history.sqlite_file import connect, create_private
 from hubbub.history.sqlite_rows import MASK, SHIFT, fetch, json_text
 
-__all__ = ["forget_slice", "index_path", "open_index", "read_progress", "remove_index", "write_slice"]
+__all__ = ["forget_slice", "index_path", "open_index", "read_progress", "remove_index", "trim_slice", "write_slice"]
 
 APPLICATION_ID: Final = 0x48756269
 VERSION: Final = 2
