@@ -456,6 +456,13 @@ class TestDraining:
             await client.send('42/chat,1["echo"]')
             assert ack_of(await client.receive())[0] == 1
 
+    async def test_whoever_connects_to_nothing_else_is_let_go_so_that_stock_clients_come_back(self, tiny: Wire) -> None:
+        async with raw_client(tiny.url) as client:
+            tiny.server.refuse_newcomers()
+            await client.send("40/other,")
+            assert await client.receive() is None
+            assert client.socket.close_code == 1012
+
     async def test_idle_means_that_everything_is_answered(self, tiny: Wire) -> None:
         async with raw_client(tiny.url) as client:
             await client.open()
@@ -638,14 +645,23 @@ class TestTimes:
         assert frame is not None
         assert orjson.loads(frame.removeprefix("43/plain,1"))[0]["error"]["code"] == "unavailable"
 
-    async def test_so_is_a_connect(self, hasty: Wire) -> None:
+    async def test_a_connect_that_takes_too_long_ends_the_transport_so_that_stock_clients_come_back(
+        self, hasty: Wire
+    ) -> None:
         async with raw_client(hasty.url) as client:
+            await client.send('40/chat,{"hold":true}')
+            assert await client.receive() is None
+            assert client.socket.close_code == 1013
+        assert hasty.handler.of("disconnected") == []
+
+    async def test_or_is_refused_where_the_transport_has_other_uses(self, hasty: Wire) -> None:
+        async with raw_client(hasty.url) as client:
+            await client.open("/other")
             await client.send('40/chat,{"hold":true}')
             frame = await client.receive()
             assert frame is not None
             document = orjson.loads(frame.removeprefix("44/chat,"))
             assert (document["message"], document["data"]["retryable"]) == ("unavailable", True)
-        assert hasty.handler.of("disconnected") == []
 
     async def test_who_is_refused_again_and_again_is_hung_up_on(self, hasty: Wire) -> None:
         async with raw_client(hasty.url) as client:

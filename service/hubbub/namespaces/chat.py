@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -22,6 +24,9 @@ from hubbub.version import VERSION
 __all__ = ["ChatNamespace"]
 
 _log = structlog.get_logger("hubbub.connection")
+
+_LET_IN_AGAIN_S: Final = (0.5, 1.5)
+"""When a connect that waits for the store looks again, at the earliest and at the latest."""
 
 _Handle = Callable[[Client, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -117,7 +122,7 @@ class ChatNamespace:
     async def _enter(self, call: Call) -> Callable[[], None]:
         connection = call.connection
         session = session_of(connection)
-        client = await self._chat.house.roster.enter(connection, session.identity)
+        client = await self._let_in(connection, session)
         connection.state = client
         hello = {
             "user": user_document(client.user.person, online=True),
@@ -127,6 +132,19 @@ class ChatNamespace:
             "version": VERSION,
         }
         return lambda: connection.emit("hello", hello)
+
+    async def _let_in(self, connection: Connection, session: Session) -> Client:
+        """Whoever comes while the store is away waits for it, as long as the connect's deadline allows: they would
+        have to come again, and all of them in the same second.
+        """
+        while True:
+            try:
+                return await self._chat.house.roster.enter(connection, session.identity)
+            except HubbubError as error:
+                is_gone = connection.link.connections.get(CHAT) is not connection
+                if error.code != "unavailable" or is_gone:
+                    raise
+            await asyncio.sleep(random.uniform(*_LET_IN_AGAIN_S))  # noqa: S311 - Jitter, not a secret.
 
     def _handle(self, call: Call) -> Awaitable[Any]:
         return self._serve(call) if call.connection.is_open else self._serve_late(call)

@@ -44,6 +44,7 @@ _library_log = logging.getLogger("hubbub.transport.library")
 
 RESTART: Final = Closing("draining", 1012, "this node is being shut down")
 DROPPED: Final = Closing("dropped", 1001, "closed by the server")
+LATER: Final = Closing("unavailable", 1013, "nobody can be let in at the moment; try again")
 
 _LEFT_S: Final = 5.0
 """How long a connection that the server took out of its last namespace may stay: it has been told, and may be slow."""
@@ -52,6 +53,9 @@ _SWEEP_S: Final = 1.0
 
 _UNREMARKABLE: Final = ("client_closed", "transport_lost", "draining")
 """Ends of connections of which only their namespaces' own lines are written."""
+
+_PASSING: Final = ("draining", "unavailable")
+"""Codes of refusals that are over soon, here or at another node."""
 
 _ENDS_AT_ONCE: Final = 64
 """Ends that handlers are told of in one turn of the loop: ten thousand clients may leave at the same moment."""
@@ -405,6 +409,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._refuse(connection.session, connection.namespace, error)
 
     def _refuse(self, session: Session, namespace: str, error: HubbubError | RefusedError) -> None:
+        if isinstance(error, HubbubError) and error.code in _PASSING and not session.link.connections:
+            # Stock clients take a refusal for final, and stay away. From a transport that is closed they come back.
+            session.close(RESTART if error.code == "draining" else LATER)
+            return
         document = error.data if isinstance(error, RefusedError) else {"message": error.code, "data": error.document()}
         self.batch.send(session, packets.connect_error_message(namespace, document))
         session.refusals += 1
