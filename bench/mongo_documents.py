@@ -9,32 +9,39 @@ __all__ = ["INDEXES", "edit_of", "messages"]
 INDEXES: Final[tuple[tuple[tuple[tuple[str, int], ...], bool], ...]] = (
     ((("room", 1), ("seq", 1)), True),
     ((("room", 1), ("revs", 1)), True),
-    ((("room", 1), ("sender.id", 1), ("key", 1)), True),
+    ((("room", 1), ("sender", 1), ("key", 1)), True),
     ((("room", 1), ("rev", 1)), False),
+    ((("words", 1), ("scope", 1), ("at", -1), ("seq", -1), ("room", -1)), False),
 )
-"""Keys and whether they are unique, as DESIGN says of messages."""
+"""Keys and whether they are unique, as `hubbub.history.mongo_server` has them for messages."""
 
-_BODY: Final = "x" * 100
+_WORDS: Final = tuple(f"word{number}" for number in range(15))
+_BODY: Final = " ".join(_WORDS)
 
 
 def messages(room: str, first: int, count: int) -> list[dict[str, Any]]:
     """`count` messages of a room that claim the revisions from `first` on."""
     return [
         {
-            "_id": f"{room}:{seq}",
+            "_id": f"{room}.{seq}",
             "room": room,
             "seq": seq,
             "rev": seq,
             "revs": [seq],
             "key": f"key-{seq}",
-            "sender": {"id": f"user-{seq % 50}", "name": "Ada Lovelace", "guest": False},
+            "sender": f"user-{seq % 50}",
+            "name": "Ada Lovelace",
+            "guest": False,
             "body": _BODY,
             "reply_to": None,
             "mentions": [],
             "reactions": [],
-            "created_at": 1_700_000_000_000 + seq,
+            "at": 1_700_000_000_000 + seq,
             "edited_at": None,
-            "deleted": False,
+            "gone": False,
+            "bytes": 420,
+            "words": [*_WORDS],
+            "scope": "",
         }
         for seq in range(first, first + count)
     ]
@@ -42,5 +49,9 @@ def messages(room: str, first: int, count: int) -> list[dict[str, Any]]:
 
 def edit_of(room: str, seq: int, *, expected: int, rev: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The filter and the update of an edit that claims `rev`, of a message that is at `expected`."""
-    change = {"$set": {"body": _BODY, "rev": rev, "edited_at": 1_700_000_000_000}, "$push": {"revs": rev}}
-    return {"room": room, "_id": f"{room}:{seq}", "rev": expected}, change
+    change = {
+        "$set": {"body": _BODY, "rev": rev, "edited_at": 1_700_000_000_000, "words": [*_WORDS]},
+        # The list of revisions is held short, as the service bounds it; else its length would be measured.
+        "$push": {"revs": {"$each": [rev], "$slice": -5}},
+    }
+    return {"_id": f"{room}.{seq}", "room": room, "rev": expected, "stub": None}, change

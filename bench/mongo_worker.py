@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import uvloop
+from pymongo import UpdateOne
 
 from bench.mongo_documents import INDEXES, edit_of, messages
 
@@ -99,16 +100,24 @@ def _inserts(collection: Any, size: int) -> Step:
     return step
 
 
-def _edits(collection: Any, size: int) -> Step:
-    """Edits of the first message of rooms that the inserts filled; each must find what it expects."""
+def _edits(collection: Any, size: int, at_once: int) -> Step:
+    """Edits of the first messages of rooms that the inserts filled, as the service sends them: upserts, in order. Each
+    must find what it expects.
+    """
 
     async def step(room: str, number: int) -> None:
-        rev = 1 if number == 0 else 1_000_000 + number
-        where, change = edit_of(f"{room}-{size}", 1, expected=rev, rev=1_000_001 + number)
-        # The list of revisions is held short, as the service trims it; else its length would be measured.
-        change["$push"] = {"revs": {"$each": [1_000_001 + number], "$slice": -5}}
-        result = await collection.update_one(where, change)
-        if result.matched_count != 1:
+        first = 1_000_000 + number * at_once
+        updates = [
+            UpdateOne(
+                *edit_of(
+                    f"{room}-{size}", seq, expected=seq if number == 0 else first - at_once + seq, rev=first + seq
+                ),
+                upsert=True,
+            )
+            for seq in range(1, at_once + 1)
+        ]
+        result = await collection.bulk_write(updates, ordered=True)
+        if result.matched_count != at_once:
             raise RuntimeError("an edit did not find its message")
 
     return step
@@ -143,7 +152,8 @@ async def _round(driver: str, uri: str, scale: float) -> dict[str, dict[str, flo
         ("insert 1", _inserts(collection, 1), 60),
         ("insert 16", _inserts(collection, 16), 12),
         ("insert 64", _inserts(collection, 64), 8),
-        ("edit", _edits(collection, WARM), 60),
+        ("edit of 1", _edits(collection, WARM, 1), 60),
+        ("edit of 16", _edits(collection, 16, 16), 8),
         ("page of 50", _pages(collection, WARM), 60),
         ("head", _heads(collection, WARM), 60),
     ]
