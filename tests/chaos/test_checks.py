@@ -138,7 +138,9 @@ class TestCuts:
         owed = replica.end_cut({each["id"]: each for each in fresh}, 2).owed
         assert list(owed) in (["uid.2"], ["uid.3"])
 
-    @pytest.mark.parametrize("changes", [{"key": "other"}, {"sender": {"id": "eve", "name": "Eve", "guest": False}}, {"created_at": 2}])
+    @pytest.mark.parametrize(
+        "changes", [{"key": "other"}, {"sender": {"id": "eve", "name": "Eve", "guest": False}}, {"created_at": 2}]
+    )
     def test_another_identity_is_found(self, changes: dict[str, Any]) -> None:
         replica = joined(document(1), document(1, 2, body="new"), head=2)
         replica.begin_cut()

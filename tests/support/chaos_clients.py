@@ -39,6 +39,10 @@ class Surroundings(Protocol):
     compared: list[Comparison]
     gaps: int
     resumes: int
+    store_kills: int
+    """How often the store was killed apart from the service. A driver repeats a write whose reply it has lost, and the
+    server may have forgotten with whom it talked: then a message that was sent once is called a duplicate.
+    """
 
     async def url(self) -> str:
         """Where the service is; waits while there is none."""
@@ -123,8 +127,10 @@ class ChaosClient:
         await self._send_until_known(self._message(room), tries=0)
 
     async def _send_until_known(self, request: dict[str, Any], *, tries: int) -> None:
+        kills = self._run.store_kills
         ack, tried = await self._outcome("message:send", request)
-        self._sent(request, self._ok(request, ack), first_try=tries + tried == 1)
+        is_first = tries + tried == 1 and kills == self._run.store_kills
+        self._sent(request, self._ok(request, ack), first_try=is_first)
 
     def _sent(self, request: Mapping[str, Any], data: dict[str, Any], *, first_try: bool) -> None:
         room, key, document = request["room"], request["key"], data["message"]
@@ -138,6 +144,7 @@ class ChaosClient:
         link = await self._ready()
         requests = [self._message(room) for _ in range(self._chance.randint(2, 8))]
         acks: list[tuple[int, Any]] = []
+        kills = self._run.store_kills
         for number, request in enumerate(requests):
             link.send("message:send", request, functools.partial(self._take, acks, number))
         await self._wait(lambda: len(acks) == len(requests) or link.lost.done(), ACK_TIMEOUT_S, "acks of a burst")
@@ -150,7 +157,7 @@ class ChaosClient:
                 if data["message"]["seq"] <= last:
                     raise Violation(f"{self.user}: a burst in {room} has got the places {last} and {data['message']}")
                 last = data["message"]["seq"]
-                self._sent(requests[number], data, first_try=True)
+                self._sent(requests[number], data, first_try=kills == self._run.store_kills)
         known = {number for number, ack in acks if ack["ok"]}
         for number, request in enumerate(requests):
             if number not in known:
@@ -390,11 +397,16 @@ class ChaosClient:
             entry = (condition, future)
             self._news.append(entry)
             try:
-                async with asyncio.timeout(timeout_s):
-                    await future
-            except TimeoutError:
-                raise Violation(f"{self.user}: no {what} within {timeout_s:.0f} s") from None
+                await self._wait_within(future, timeout_s, what)
             finally:
                 self._news.remove(entry)
         if self._failure is not None:
             raise self._failure
+
+    async def _wait_within(self, future: asyncio.Future[None], timeout_s: float, what: str) -> None:
+        """As `_wait`. While the client does not read, its time stands still."""
+        while not future.done():
+            await asyncio.wait([future], timeout=timeout_s)
+            is_stalled = isinstance(self.link, LeanLink) and self.link.is_paused
+            if not future.done() and not is_stalled:
+                raise Violation(f"{self.user}: no {what} within {timeout_s:.0f} s")

@@ -63,6 +63,7 @@ class LeanLink(asyncio.Protocol):
     def __init__(self, on_event: OnEvent) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.is_paused = False
         self._on_event = on_event
         self._opened: asyncio.Future[None] = loop.create_future()
         self._transport: asyncio.Transport | None = None
@@ -110,11 +111,13 @@ class LeanLink(asyncio.Protocol):
             await self.lost
 
     def pause(self) -> None:
+        self.is_paused = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BYTES)
             self._transport.pause_reading()
 
     def resume(self) -> None:
+        self.is_paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READING_BYTES)
             self._transport.resume_reading()

@@ -33,8 +33,6 @@ ROOMS: Final = 4
 STOCK_CLIENTS: Final = 4
 START_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 60.0
-RUN_S_PER_ACK: Final = 0.08
-"""A run takes about a tenth of this here. One that takes so long has come to a stop, and its report is wanted."""
 TRACE_LINES: Final = 120
 SECRET: Final = "nothing that is kept outlives a run of chaos"
 _SETTINGS: Final = {"limits": "off", "outbox_bytes": 524_288, "drain_s": 2, "jwt_secret": SECRET}
@@ -65,17 +63,21 @@ class Summary:
 
 
 class Run:
-    """`await Run(plan, directory, store).run()`: the summary, or `Violation` with the plan and the last of the trace.
+    """`await Run(plan, directory, store, …).run()`: the summary, or `Violation` with the plan and the last of the trace.
 
-    `ledger`, `compared`, `gaps` and `resumes` belong to the clients.
+    A run that takes longer than `timeout_s` has come to a stop. `again` is the command that makes the same run.
+    `ledger`, `compared`, `gaps` and `resumes` belong to the clients, and they look at `store_kills`.
     """
 
-    def __init__(self, plan: Plan, directory: Path, store: ChaosStore) -> None:
+    def __init__(self, plan: Plan, directory: Path, store: ChaosStore, *, timeout_s: float, again: str) -> None:
         self.plan = plan
+        self._timeout_s = timeout_s
+        self._again = again
         self.ledger = Ledger()
         self.compared: list[Comparison] = []
         self.gaps = 0
         self.resumes = 0
+        self.store_kills = 0
         self._directory = directory
         self._store = store
         self._rooms = [f"room-{number}" for number in range(ROOMS)]
@@ -93,7 +95,7 @@ class Run:
 
     async def run(self) -> Summary:
         try:
-            async with asyncio.timeout(RUN_S_PER_ACK * self.plan.acks):
+            async with asyncio.timeout(self._timeout_s):
                 return await self._run()
         except Exception as error:
             await self._end()  # Then its log is whole.
@@ -219,7 +221,7 @@ class Run:
         return "\n".join(
             [
                 str(error) or repr(error),
-                f'again: make chaos ARGS="--seed {self.plan.seed} --store {self.plan.store}"',
+                f"again: {self._again}",
                 str(self.plan),
                 "the last of what happened:",
                 *self._trace,
@@ -259,10 +261,12 @@ class Run:
                 async with self._store.slow(self._service.process.pid, fault.delay_ms):
                     await self._last(fault)
             case Kind.KILL_STORE:
+                self.store_kills += 1
                 await self._store.kill()
                 await self._last(fault)
                 await self._store.start()
             case Kind.KILL_BOTH:
+                self.store_kills += 1
                 await asyncio.gather(self._store.kill(), self._kill_service())
                 await self._last(fault)
                 await asyncio.gather(self._store.start(), self._start_service())
