@@ -286,9 +286,12 @@ class _Batch:
         places: list[int] = []
         """By number of an update: which of `pending` it is for."""
         stands: dict[int, Message] = {}
+        # A batch that was given up on may still be writing, and set the head back; see `_read_changed`.
+        revs = [read.rev for change in changes if (read := self._read.get(change.seq)) is not None]
+        head = max([self._known.head, *revs])
         for change in changes:
             before = stands.get(change.seq) or self._read.get(change.seq)
-            outcome = _edited(change, before, self._known.head + len(updates) + 1)
+            outcome = _edited(change, before, head + len(updates) + 1)
             if isinstance(outcome, Written) and outcome.claimed and before is not None:
                 update = _update(outcome.message, expected=before.rev)
                 if update is None:
@@ -340,7 +343,7 @@ class _Batch:
 
     def _take(self, message: Message) -> None:
         """The message claimed its revision, and stands so."""
-        self._known.head = message.rev
+        self._known.head = max(self._known.head, message.rev)
         if message.seq in self._read or message.seq == message.rev:
             self._read[message.seq] = message
         self._tries = 0
