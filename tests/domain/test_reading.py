@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER
 from tests.support.history import eventually
-from tests.support.house import ChatHouse, outlet_of, refusal_of
+from tests.support.house import ChatHouse, chat_house, outlet_of, refusal_of
+from tests.support.roommodel import Held, applied
 
 
 def merged(answer: dict[str, Any], client: Client) -> dict[str, dict[str, Any]]:
@@ -249,6 +251,229 @@ class TestJoining:
             answer = await house.sync(ada, answer["next"], limit=2)
             seen += [message["seq"] for message in answer["messages"]]
         assert seen == [2, 3, 4, 5, 6]
+
+
+def content(held: Held) -> dict[str, tuple[Any, ...]]:
+    """What must be the same for all. A revision may be that of an event whose content is newer."""
+    return {id: (each["body"], each["deleted"], each["reactions"]) for id, each in held.items()}
+
+
+async def fresh(house: ChatHouse, client: Client) -> dict[str, tuple[Any, ...]]:
+    """The whole room as one reads it who holds nothing."""
+    held: Held = {}
+    after = 0
+    while True:
+        page = await house.chat.reading.fetch(client, {"room": "tea", "after": after, "limit": 500})
+        held = applied(held, page["messages"])
+        if not page["more_after"]:
+            return content(held)
+        after = page["messages"][-1]["seq"]
+
+
+class Returner:
+    """A client by the book: it keeps what it holds while it is away, and asks for the rest when it is back."""
+
+    def __init__(self, house: ChatHouse, user: str, rng: random.Random) -> None:
+        self.house = house
+        self.user = user
+        self.rng = rng
+        self.held: Held = {}
+        self.since = 0
+        self.client: Client | None = None
+        self.outcomes: list[str] = []
+
+    async def come(self) -> None:
+        """Join with what is held, and page until nothing is missing."""
+        self.client = client = await self.house.enter(self.user)
+        limit = self.rng.choice([3, 10, 500])
+        asked = {"since": self.since, "epoch": self.house.uid()} if self.held or self.rng.random() < 0.5 else {}
+        answer = await self.house.join(client, limit=limit if asked else 500, **asked)
+        check_events(answer, client)
+        self.outcomes.append(answer["outcome"])
+        self.held = applied(self.held, answer["messages"])
+        next, head = answer["next"], answer["head"]
+        while next < head:
+            rest = await self.house.sync(client, next, limit=limit, epoch=self.house.uid())
+            assert rest["head"] >= head
+            assert rest["next"] > next
+            self.held = applied(self.held, rest["messages"])
+            next = rest["next"]
+
+    def go(self) -> None:
+        """Take in what was pushed, and be gone."""
+        assert self.client is not None
+        pushed = outlet_of(self.client).of("message")
+        self.held = applied(self.held, pushed)
+        sent = outlet_of(self.client).of("<ack>")[0]["head"]
+        self.since = pushed[-1]["rev"] if pushed else max(sent, self.since)
+        self.house.leave(self.client)
+        self.client = None
+
+
+class TestComingBack:
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_whoever_comes_and_goes_amid_changes_holds_the_same_as_a_fresh_fetch(
+        self, house: ChatHouse, seed: int
+    ) -> None:
+        rng = random.Random(seed)
+        writers = [await house.enter(f"writer-{n}") for n in range(3)]
+        await house.room(writers[0])
+        for writer in writers:
+            await house.join(writer)
+        returners = [Returner(house, f"user-{n}", random.Random(rng.random())) for n in range(12)]
+
+        async def come_and_go(one: Returner) -> None:
+            while not all(each.done() for each in busy):
+                await one.come()
+                for _ in range(one.rng.randrange(20)):
+                    await asyncio.sleep(0)
+                one.go()
+            await one.come()
+
+        busy = [asyncio.ensure_future(churn(house, each, random.Random(rng.random()), 80)) for each in writers]
+        await asyncio.gather(*busy, *map(come_and_go, returners))
+        expected = await fresh(house, writers[0])
+        for one in returners:
+            one.go()
+            assert content(one.held) == expected
+        assert {"full", "partial"} <= {outcome for one in returners for outcome in one.outcomes}
+
+    async def test_a_crowd_after_a_restart_is_a_handful_of_reads(self, tmp_path: Path) -> None:
+        async with chat_house(tmp_path) as house:
+            ada = await house.enter("ada")
+            await house.room(ada)
+            for number in range(60):
+                await house.join(await house.enter(f"user-{number}"))
+            for _ in range(40):
+                await house.send(ada)
+            uid = house.uid()
+        async with chat_house(tmp_path) as house:
+            house.clock.forward(3600)
+            crowd = [await house.enter(f"user-{number}") for number in range(60)]
+            house.store.calls.clear()
+            answers = await asyncio.gather(
+                *(house.join(each, since=n % 3, epoch=uid, limit=500) for n, each in enumerate(crowd))
+            )
+            for number, answer in enumerate(answers):
+                assert (answer["outcome"], answer["head"], answer["next"]) == ("full", 40, 40)
+                assert [each["seq"] for each in answer["messages"]] == [*range(number % 3 + 1, 41)]
+                assert (answer["room"]["role"], answer["room"]["unread"]) == ("member", 40)
+                assert len(answer["members"]) == 61
+            assert sorted(house.store.calls)[:2] == ["landing", "room"]
+            assert len(house.store.calls) <= 5
+            assert house.fanout.size(uid) == 60
+
+    async def test_a_crowd_with_another_epoch_shares_the_newest_page(self, house: ChatHouse) -> None:
+        ada = await house.enter("ada")
+        await house.room(ada)
+        crowd = [await house.enter(f"user-{number}") for number in range(20)]
+        for each in crowd:
+            await house.join(each)
+        for _ in range(30):
+            await house.send(ada)
+        house.clock.forward(3600)
+        house.store.calls.clear()
+        joining = [house.join(each, since=7, epoch="before", limit=10) for each in crowd]
+        syncing = [house.sync(each, 7, epoch="before", limit=10) for each in crowd]
+        for answer in await asyncio.gather(*joining, *syncing):
+            assert (answer["outcome"], answer["next"], answer["head"]) == ("reset", 30, 30)
+            assert [each["seq"] for each in answer["messages"]] == [*range(21, 31)]
+        assert len(house.store.calls) <= 4
+
+    async def test_what_is_shared_is_refused_to_whoever_may_not_have_it(self, house: ChatHouse) -> None:
+        ada, bob, eve = [await house.enter(user) for user in ("ada", "bob", "eve")]
+        limited = await house.enter("cy", rooms=["other*"])
+        room = await house.room(ada, "plans", kind="private")
+        uid = next(iter(ada.user.standings))
+        await house.chat.membership.invite(ada, {"room": room, "user": "bob"})
+        await house.send(ada, "secret", room)
+        since = {"since": 0, "epoch": uid}
+        answers = await asyncio.gather(
+            *(house.join(client, room, **since) for client in (ada, bob, eve, limited)),
+            *(house.sync(client, 0, room) for client in (ada, eve, limited)),
+            return_exceptions=True,
+        )
+        assert [getattr(answer, "code", "ok") for answer in answers] == [
+            *("ok", "ok", "not_found", "not_found"),
+            *("ok", "not_found", "not_found"),
+        ]
+
+    async def test_who_is_removed_while_others_wait_with_them_gets_nothing(self, house: ChatHouse) -> None:
+        ada = await house.enter("ada")
+        await house.room(ada)
+        crowd = [await house.enter(f"user-{number}") for number in range(4)]
+        for each in crowd:
+            await house.join(each)
+        held = house.store.hold("views")
+        answers = [asyncio.ensure_future(house.join(each, since=0, epoch=house.uid())) for each in crowd]
+        await held.wait()
+        await house.chat.membership.ban(ada, {"room": "tea", "user": "user-2"})
+        held.release()
+        assert await refusal_of(answers[2]) == "banned"
+        for let_in in (answers[1], answers[3]):
+            assert (await let_in)["outcome"] == "full"
+        assert crowd[2].joined == set()
+        assert house.fanout.size(house.uid()) == 3
+
+    async def test_who_is_banned_while_a_sync_is_read_gets_nothing(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        await house.send(ada)
+        held = house.store.hold("changes")
+        syncing = asyncio.ensure_future(house.sync(bob, 0))
+        await held.wait()
+        await house.chat.membership.ban(ada, {"room": "tea", "user": "bob"})
+        held.release()
+        assert await refusal_of(syncing) == "banned"
+
+    async def test_a_sync_sees_what_was_acknowledged_before_it(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        for number in range(1, 30):
+            await house.send(ada)
+            answers = await asyncio.gather(*(house.sync(client, number // 2) for client in (ada, bob)))
+            assert [answer["messages"][-1]["rev"] for answer in answers] == [number, number]
+
+    async def test_after_a_gap_the_rest_comes_with_a_join(self, house: ChatHouse) -> None:
+        ada, bob = await house.enter("ada"), await house.enter("bob")
+        await house.room(ada)
+        await house.join(bob)
+        await house.send(ada)
+        house.fanout.unsubscribe(outlet_of(bob), house.uid())
+        house.chat.suspended(bob, house.uid())
+        for _ in range(3):
+            await house.send(ada)
+        (gap,) = outlet_of(bob).of("gap")
+        assert gap == {"room": "tea", "head": 1}
+        answer = await house.join(bob, since=gap["head"], epoch=house.uid())
+        assert [each["rev"] for each in answer["messages"]] == [2, 3, 4]
+        await house.send(ada)
+        assert [each["rev"] for each in outlet_of(bob).of("message")] == [1, 5]
+
+    async def test_what_is_unread_belongs_to_the_head_of_the_answer(self, house: ChatHouse) -> None:
+        """Whoever counts on from there with the events that follow comes to the right number."""
+        ada = await house.enter("ada")
+        await house.room(ada)
+        crowd = [await house.enter(f"user-{number}") for number in range(10)]
+        for each in crowd:
+            await house.join(each)
+        busy = asyncio.ensure_future(churn_sends(house, ada, 60))
+        counts: list[int] = []
+
+        async def count(client: Client) -> None:
+            await asyncio.sleep(0)
+            outlet_of(client).sent.clear()
+            answer = await house.join(client, since=0, epoch=house.uid(), limit=500)
+            await busy
+            counts.append(answer["room"]["unread"] + len(outlet_of(client).of("message")))
+
+        await asyncio.gather(*map(count, crowd))
+        assert counts == [60] * 10
+
+
+async def churn_sends(house: ChatHouse, client: Client, count: int) -> None:
+    for _ in range(count):
+        await house.send(client)
 
 
 class TestHistory:

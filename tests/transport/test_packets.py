@@ -323,6 +323,12 @@ class TestWriting:
             assert (ours.text, ours.size) == (whole.text, whole.size)
             assert any(piece is encoded["a"] for piece in ours.pieces) == large
 
+    @pytest.mark.parametrize("value", ["\ud800", object()])
+    def test_what_was_refused_leaves_nothing_behind(self, value: object) -> None:
+        with pytest.raises(TypeError):
+            packets.event_message("/chat", "e", [memoryview(b"1"), value])
+        assert packets.ack_message("/chat", 7, 1).text == b"43/chat,7[1]"
+
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_what_is_no_number_in_json_is_never_written_as_one(self, value: float) -> None:
         assert packets.event_message("/chat", "e", value).text == b'42/chat,["e",null]'

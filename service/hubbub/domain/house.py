@@ -49,7 +49,7 @@ class House:
 
     async def enter(self, client: Client, room_id: str, action: Action) -> ActiveRoom:
         """The room, if the client may do this in it; else the refusal."""
-        room = await self.find(room_id)
+        room = self.rooms.known(room_id) or await self.find(room_id)
         self.require(client, room, action)
         return room
 

@@ -73,7 +73,7 @@ class _Flight:
 class _Shelf:
     """What is kept of one room, each with the time when it was read. `bytes` is what it took when it was weighed."""
 
-    __slots__ = ("bytes", "events", "flights", "newest", "stretches")
+    __slots__ = ("bytes", "events", "flights", "looked_at", "newest", "stretches")
 
     def __init__(self) -> None:
         self.stretches: list[tuple[int, Stretch]] = []
@@ -81,6 +81,7 @@ class _Shelf:
         self.events: dict[int, memoryview] = {}
         self.flights: list[_Flight] = []
         self.bytes = 0
+        self.looked_at = 0
 
     def weigh(self) -> int:
         """Bytes that were added since it was last weighed."""
@@ -90,6 +91,9 @@ class _Shelf:
 
     def expire(self, now: int) -> None:
         """Let go of what has been kept for long enough, and of everything if the clock was set back."""
+        if now == self.looked_at:
+            return
+        self.looked_at = now
         self.stretches = [each for each in self.stretches if 0 <= now - each[0] < KEPT_MS]
         self.newest = {limit: each for limit, each in self.newest.items() if 0 <= now - each[0] < KEPT_MS}
         if not self.stretches and not self.newest:

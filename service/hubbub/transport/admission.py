@@ -228,7 +228,7 @@ class Lane:
                 self._hand_over(job, _go_on(started, waits_for))
 
     def _hand_over(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
-        job.task = asyncio.ensure_future(self._run(job, running))
+        job.task = asyncio.get_running_loop().create_task(self._run(job, running))
 
     async def _run(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
         """The answer goes out in the turn in which the handler returns: what it subscribed to comes behind."""

@@ -8,6 +8,7 @@ the ack id was readable, so the client is told.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -232,40 +233,51 @@ def _place(namespace: str) -> bytes:
 
 def event_message(namespace: str, event: str, data: Any, *, keep: Keep = Keep.MUST, key: Hashable = None) -> Message:
     """An EVENT with one argument that holds no binary: what Hubbub's own namespaces send."""
-    head = b"42" + _place(namespace)
-    try:
-        return Message(head + orjson.dumps([event, data]), keep=keep, key=key)
-    except TypeError:
-        return _around_encoded(head, [event, data], keep=keep, key=key)
+    text = b"42" + _place(namespace) + _encode([event, data])
+    return Message(text, keep=keep, key=key) if not _left_out.views else _around_encoded(text, keep=keep, key=key)
 
 
 def ack_message(namespace: str, ack_id: int, data: Any) -> Message:
     """The ACK for an event that carried `ack_id`, with one argument that holds no binary."""
-    head = b"43%b%d" % (_place(namespace), ack_id)
+    text = b"43%b%d%b" % (_place(namespace), ack_id, _encode([data]))
+    return Message(text) if not _left_out.views else _around_encoded(text)
+
+
+class _LeftOut(threading.local):
+    """What was left out of the JSON that is being written on this thread."""
+
+    def __init__(self) -> None:
+        self.views: list[memoryview] = []
+
+
+_left_out: Final = _LeftOut()
+
+
+def _encode(data: list[Any]) -> bytes:
+    """JSON without what is encoded already. Raises `TypeError`, also for text that is not Unicode."""
     try:
-        return Message(head + orjson.dumps([data]))
+        return orjson.dumps(data, default=_leave_out)
     except TypeError:
-        return _around_encoded(head, [data])
+        _left_out.views = []
+        raise
 
 
-def _around_encoded(head: bytes, data: list[Any], *, keep: Keep = Keep.MUST, key: Hashable = None) -> Message:
-    """A packet around what is encoded already: a `memoryview` in the data stands for the JSON that it shows.
+def _leave_out(value: Any) -> orjson.Fragment:
+    """What is encoded already, as a `memoryview`, has its place kept. Raises `TypeError` for what JSON cannot hold."""
+    if type(value) is not memoryview:
+        raise TypeError(f"{type(value).__name__} has no place in JSON")
+    _left_out.views.append(value)
+    return _HOLE
 
-    Raises `TypeError` for what JSON cannot hold.
-    """
-    encoded: list[memoryview] = []
 
-    def leave_out(value: Any) -> orjson.Fragment:
-        if type(value) is not memoryview:
-            raise TypeError(f"{type(value).__name__} has no place in JSON")
-        encoded.append(value)
-        return _HOLE
-
-    first, *rest = orjson.dumps(data, default=leave_out).split(_HOLE_MARK)
-    pieces: list[bytes | memoryview] = [head + first]
-    for view, text in zip(encoded, rest, strict=True):
-        pieces += (view, text)
-    if sum(map(len, encoded)) < _SHARED_BYTES:
+def _around_encoded(text: bytes, *, keep: Keep = Keep.MUST, key: Hashable = None) -> Message:
+    """A packet with what was left out of it in its places: copied, or as pieces where it is large."""
+    views, _left_out.views = _left_out.views, []
+    first, *rest = text.split(_HOLE_MARK)
+    pieces: list[bytes | memoryview] = [first]
+    for view, after in zip(views, rest, strict=True):
+        pieces += (view, after)
+    if sum(map(len, views)) < _SHARED_BYTES:
         return Message(b"".join(pieces), keep=keep, key=key)
     return Message(b"", keep=keep, key=key, pieces=pieces)
 
