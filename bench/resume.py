@@ -22,7 +22,6 @@ from bench.goals import Goal
 from bench.processes import ROOT, data_directory, pin_load
 from bench.report import Report, load_note, progress, ratio, spread, terminal
 from bench.scrape import samples
-from bench.seed import users
 from bench.servers import HUBBUB, PAGES, Target, store_path, targets
 from bench.wire import Wire, connect, frame
 from hubbub.history.base import Insert, Message, Person, Room, Sender, Standing
@@ -103,7 +102,7 @@ class Case:
         async with crowd() as clients:
             kept: list[int] = []
             try:
-                await clients.open(target, users("member", len(requests)), bare, keep=kept)
+                await clients.open(target, _members(len(requests)), bare, keep=kept)
                 await asyncio.sleep(QUIET_S)
                 memory_kb, cpu_s = server.memory_kb(), server.cpu_s()
                 bytes_before, began = clients.bytes, time.monotonic()
@@ -185,13 +184,18 @@ async def _writing(target: Target, per_s: int) -> AsyncIterator[None]:
             await writing
 
 
+def _members(count: int) -> list[str]:
+    """Ids that are equally long, so that answers are."""
+    return [f"member-{number:05}" for number in range(count)]
+
+
 async def _fill(path: Path, *, messages: int, count: int) -> None:
     """One room with many messages and all clients in it, and a room of their own for each."""
     history = SqliteHistory(path)
     await history.open()
     try:
         now = int(time.time() * 1000)
-        everybody = [*users("member", count), PROBE]
+        everybody = [*_members(count), PROBE]
         standings = [
             (Standing(user, "member" if n else "owner", joined_at=now, read_seq=messages - BEHIND), Person(user, user))
             for n, user in enumerate(["owner", *everybody])
@@ -200,9 +204,9 @@ async def _fill(path: Path, *, messages: int, count: int) -> None:
             Room("bench-uid", ROOM, "public", "A room", "", 2 * len(everybody), 0, now), standings
         )
         await _say(history, "bench-uid", messages, now)
-        for number in range(count):
+        for number, member in enumerate(_members(count)):
             room = Room(f"own-uid-{number:05}", f"own-{number:05}", "public", "A room", "", 10, 0, now)
-            members = [f"member-{number}", *([PROBE] if number == 0 else ["another"])]
+            members = [member, PROBE if number == 0 else "other-00000"]
             await history.create_room(
                 room, [(Standing(user, "member", joined_at=now), Person(user, user)) for user in ["owner", *members]]
             )

@@ -18,6 +18,7 @@ from bench.leave import leave
 from bench.mongo_clients import mongo
 from bench.one_sender import one_sender
 from bench.processes import ROOT
+from bench.resume import resume
 from bench.slow import slow
 from bench.spread import spread
 
@@ -29,6 +30,7 @@ SIDE_BY_SIDE: Final[dict[str, click.Command]] = {
     "idle": idle,
     "leave": leave,
     "slow": slow,
+    "resume": resume,
     "acks": acks,
     "alone": one_sender,
     "fanout": fanout,
@@ -41,6 +43,7 @@ SHORT: Final[dict[str, dict[str, Any]]] = {
     "idle": {"count": 1000},
     "leave": {"count": 2000, "rounds": 1},
     "slow": {"duration_s": 10.0},
+    "resume": {"rounds": 1},
     "acks": {"rounds": 2, "duration_s": 1.0},
     "alone": {"rounds": 3, "duration_s": 1.0},
     "fanout": {"rounds": 2, "duration_s": 1.0},
