@@ -57,7 +57,8 @@ class Link(Protocol):
 class LeanLink(asyncio.Protocol):
     """Speaks just enough of WebSocket, Engine.IO and Socket.IO: sixty of them must leave the processor to the service.
 
-    `pause` and `resume` stop and go on reading.
+    `pause` and `resume` stop and go on reading. As every client of Engine.IO it ends a connection on which no PING has
+    come in its time: when a process is killed whose peer reads nothing, the peer may never be told.
     """
 
     def __init__(self, on_event: OnEvent) -> None:
@@ -69,6 +70,9 @@ class LeanLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._upgraded = False
         self._rest = b""
+        self._heard_at = loop.time()
+        self._silence_s = OPEN_TIMEOUT_S
+        self._timer: asyncio.TimerHandle | None = None
         self._ids = itertools.count()
         self._thens: dict[int, Then] = {}
 
@@ -118,6 +122,7 @@ class LeanLink(asyncio.Protocol):
 
     def resume(self) -> None:
         self.is_paused = False
+        self._heard_at = asyncio.get_running_loop().time()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READING_BYTES)
             self._transport.resume_reading()
@@ -126,8 +131,11 @@ class LeanLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._listen()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._thens.clear()
         if not self._opened.done():
             self._opened.set_exception(ConnectionError("the connection ended before it was made"))
@@ -136,6 +144,7 @@ class LeanLink(asyncio.Protocol):
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         self._rest += data
         if not self._upgraded:
             head, found, rest = self._rest.partition(b"\r\n\r\n")
@@ -167,10 +176,22 @@ class LeanLink(asyncio.Protocol):
                 then(orjson.loads(b"[" + answer)[0])
         elif packet == b"2":
             self._text(b"3")
+        elif packet.startswith(b"0"):
+            opened = orjson.loads(packet[1:])
+            self._silence_s = (opened["pingInterval"] + opened["pingTimeout"]) / 1000
         elif packet.startswith(b"40/chat,") and not self._opened.done():
             self._opened.set_result(None)
         elif packet.startswith((b"44", b"41", b"1")):
             self.cut()
+
+    def _listen(self) -> None:
+        """End the connection if nothing has come for too long; look again when that could be."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._heard_at + self._silence_s and not self.is_paused:
+            self.cut()
+        else:
+            due = loop.time() if self.is_paused else self._heard_at
+            self._timer = loop.call_at(due + self._silence_s, self._listen)
 
     def _text(self, payload: bytes) -> None:
         self._write(frame(TEXT, payload))

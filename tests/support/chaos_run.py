@@ -35,7 +35,13 @@ START_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 60.0
 TRACE_LINES: Final = 120
 SECRET: Final = "nothing that is kept outlives a run of chaos"
-_SETTINGS: Final = {"limits": "off", "outbox_bytes": 524_288, "drain_s": 2, "jwt_secret": SECRET}
+_SETTINGS: Final = {
+    "limits": "off",
+    "outbox_bytes": 524_288,
+    "drain_s": 2,
+    "ping_interval_s": 3,
+    "jwt_secret": SECRET,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Summary:
 
 
 class Run:
-    """`await Run(plan, directory, store, …).run()`: the summary, or `Violation` with the plan and the last of the trace.
+    """`await Run(…).run()`: the summary, or `Violation` with the plan and the last of the trace.
 
     A run that takes longer than `timeout_s` has come to a stop. `again` is the command that makes the same run.
     `ledger`, `compared`, `gaps` and `resumes` belong to the clients, and they look at `store_kills`.
