@@ -14,11 +14,13 @@ import pytest
 from hubbub.history.base import History
 from tests.support.history import Op, draft, editing, new_room, written
 from tests.support.history_worker import READY, REFUSED, Worker
-from tests.support.ledger import Ledger, insist, random_op
+from tests.support.ledger import Ledger, insist, random_op, reacting
 from tests.support.stores import SQLITE, Stores
 
 BATCHES = 40
 ROUNDS, ROUNDS_FULL = 3, 30
+ROUNDS_OF_A_ROOM = 5
+"""A room that grows without end would show how slow the test server reads, and nothing else."""
 
 StartWorker = Callable[..., Worker]
 
@@ -99,11 +101,12 @@ class TestKilledWriters:
         self, stores: Stores, history: History, worker: StartWorker, seed: str, pytestconfig: pytest.Config
     ) -> None:
         chance = random.Random(seed)
-        uid = (await new_room(history)).uid
-        ledger = Ledger(uid)
-        await history.close()
+        ledger = Ledger("")
         for number in range(ROUNDS_FULL if pytestconfig.getoption("--full") else ROUNDS):
-            workers = [worker(uid, user, f"{seed}-{user}-{number}", 10**6) for user in ("bob", "eve")]
+            if number % ROUNDS_OF_A_ROOM == 0:
+                ledger = Ledger((await new_room(history)).uid)
+            await history.close()
+            workers = [worker(ledger.uid, user, f"{seed}-{user}-{number}", 10**6) for user in ("bob", "eve")]
             if stores.address.startswith(SQLITE):
                 del workers[1:]
             assert {await each.start() for each in workers} == {READY}
@@ -111,6 +114,6 @@ class TestKilledWriters:
             assert not any(done)
             history = await stores.reopen()
             head = await ledger.check(history)
-            await insist(history, [draft(uid, f"after {number}"), editing(uid, 1, "goes on")], ledger)
-            assert await ledger.check(history) == head + 2
-            await history.close()
+            again: list[Op] = [draft(ledger.uid, f"after {number}"), reacting(ledger.uid, 1, f"user {number}", "👍")]
+            await insist(history, again, ledger)
+            assert await ledger.check(history) in (head + 1, head + 2)  # The first message may have been deleted.

@@ -14,6 +14,9 @@ from tests.support.history import AMPLE_BYTES, Op, all_messages, deleting, draft
 __all__ = ["Ledger", "insist", "random_op", "reacting"]
 
 EMOJI: Final = ("👍", "🎉", "🙈")
+SLICE: Final = 500
+"""How many revisions are read at once, about as a feed does that fills a hole."""
+
 TRIES_MOST: Final = 100
 EXPECTED_ERRORS: Final = frozenset({"not_found", "conflict"})
 
@@ -87,7 +90,11 @@ class Ledger:
         the head.
         """
         head = await history.head(self.uid)
-        revisions = await history.revisions(self.uid, after=0, upto=head + 1000)
+        revisions = [
+            each
+            for after in range(0, head + SLICE, SLICE)
+            for each in await history.revisions(self.uid, after=after, upto=after + SLICE)
+        ]
         assert [rev for rev, _ in revisions] == list(range(1, head + 1))
         stored = dict(revisions)
         messages = await all_messages(history, self.uid)
@@ -108,7 +115,7 @@ async def changed(history: History, uid: str) -> dict[int, Message]:
     messages: dict[int, Message] = {}
     since = 0
     while True:
-        page = await history.changes(uid, since=since, limit=500, max_bytes=AMPLE_BYTES)
+        page = await history.changes(uid, since=since, limit=SLICE, max_bytes=AMPLE_BYTES)
         messages |= {message.seq: message for message in page.messages}
         if not page.more_after:
             return messages
