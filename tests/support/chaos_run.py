@@ -40,6 +40,7 @@ _SETTINGS: Final = {
     "outbox_bytes": 524_288,
     "drain_s": 2,
     "ping_interval_s": 3,
+    "ping_timeout_s": 8,
     "jwt_secret": SECRET,
 }
 
