@@ -286,7 +286,8 @@ class Returner:
         """Join with what is held, and page until nothing is missing."""
         self.client = client = await self.house.enter(self.user)
         limit = self.rng.choice([3, 10, 500])
-        asked = {"since": self.since, "epoch": self.house.uid()} if self.held or self.rng.random() < 0.5 else {}
+        again = bool(self.held) or self.rng.random() < 0.5
+        asked: dict[str, Any] = {"since": self.since, "epoch": self.house.uid()} if again else {}
         answer = await self.house.join(client, limit=limit if asked else 500, **asked)
         check_events(answer, client)
         self.outcomes.append(answer["outcome"])
