@@ -189,3 +189,30 @@ class TestRunning:
                 assert joined["room"]["role"] == "owner"
                 again = await alice.ok("message:send", {"room": "lobby", "key": "k", "body": "hello"})
                 assert again == {"message": first["message"], "duplicate": True}
+
+
+class TestRetention:
+    async def test_what_is_too_much_is_gone_for_readers_and_known_to_its_sender(self, tmp_path: Path) -> None:
+        async with running_service(tmp_path, retention_messages=2) as service:
+            async with chat_client(service.url, service.token(user="alice")) as alice:
+                await alice.ok("room:create", {"kind": "public", "id": "lobby", "title": "Lobby"})
+                sent = [
+                    (await alice.ok("message:send", {"room": "lobby", "key": f"k{n}", "body": f"hello {n}"}))["message"]
+                    for n in range(5)
+                ]
+                page: dict[str, Any] = {"messages": sent}
+                async with asyncio.timeout(30):
+                    while len(page["messages"]) > 2:
+                        page = await alice.ok("history:fetch", {"room": "lobby"})
+                        await asyncio.sleep(0.02)  # Rates are limited.
+                assert page == {"messages": sent[3:], "more_before": False, "more_after": False}
+                again = await alice.ok("message:send", {"room": "lobby", "key": "k0", "body": "hello again"})
+                assert again["duplicate"]
+                assert (again["message"]["id"], again["message"]["body"]) == (sent[0]["id"], "")
+                assert again["message"]["deleted"]
+                refused = await alice.error(
+                    "message:react", {"room": "lobby", "id": sent[0]["id"], "emoji": "👍", "on": True}
+                )
+                assert refused["code"] == "not_found"
+            assert await service.stop() == 0
+        assert "retention.emptied" in service.log

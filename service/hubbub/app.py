@@ -21,6 +21,7 @@ from aiohttp import web
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
 from hubbub.domain.limits import Limits
+from hubbub.domain.retention import Retention
 from hubbub.errors import StoreError
 from hubbub.events import CHAT
 from hubbub.history.base import History, Written
@@ -115,6 +116,13 @@ class Service:
             on_filled=self.metrics.filled.inc,
             on_read=lambda kind: self.metrics.reads.labels(kind).inc(),
         )
+        self.retention = Retention(
+            self.history,
+            clock,
+            age_ms=round(settings.retention_s * 1000) or None,
+            keep=settings.retention_messages or None,
+            on_emptied=self.metrics.emptied.inc,
+        )
         # The way of every connect and every event of /chat, outermost first.
         chat_pipeline: list[Middleware] = [
             Observe(self.metrics),
@@ -159,6 +167,7 @@ class Service:
         else:
             self._status = Readiness("ready")
             self.chat.start()
+            self.retention.start()
             self.wire.take_newcomers()
 
     async def _start(self) -> None:
@@ -190,6 +199,7 @@ class Service:
             await self.watch.open()
             yield
             await self.watch.close()
+            await self.retention.close()
             deadline = asyncio.get_running_loop().time() + self.settings.drain_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
@@ -197,6 +207,7 @@ class Service:
             await self.writer.drain(max(0.0, deadline - asyncio.get_running_loop().time()))
         finally:
             await self.watch.close()
+            await self.retention.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await self.history.close()

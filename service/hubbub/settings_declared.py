@@ -269,6 +269,23 @@ class Settings:
         what="How much text may wait for the store; more is answered `unavailable`.",
         why="Bounds memory where the writes are large.",
     )
+    retention_s: float = setting(
+        Seconds(low=0, high=100 * 365 * _DAY_S),
+        0.0,
+        unit="seconds",
+        what="How old a message may become before its text is removed for good; the newest of a room always stays.",
+        zero="0: any age.",
+        why="What a room said is its memory, and whoever has to forget knows after how long: 30 days are 2592000.",
+    )
+    retention_messages: int = setting(
+        Whole(low=0, high=10**9),
+        0,
+        unit="messages",
+        what="How many messages a room keeps, its newest; the text of older ones is removed for good.",
+        zero="0: all.",
+        why="A bound for rooms that machines write to. Of a removed message some 100 bytes stay for ever, so that a "
+        "repeated send is still known.",
+    )
     ping_interval_s: float = setting(
         Seconds(low=1, high=300),
         15.0,

@@ -160,6 +160,11 @@ class Metrics:
             "Revisions that were read from the store because nothing else brought them.",
             registry=self.registry,
         )
+        self.emptied = Count(
+            "hubbub_retention_emptied_total",
+            "Messages whose text this node removed because they were too old or too many.",
+            registry=self.registry,
+        )
 
     def watch_writer(self, writer: WriterState) -> None:
         """Tell of this writer whenever somebody asks."""
