@@ -12,7 +12,7 @@ from tests.support.chaos_run import Run
 from tests.support.chaos_stores import ChaosStore, SqliteStore
 
 CLIENTS = 60
-ACKS = {StoreName.SQLITE: 1500, StoreName.MONGO: 700}
+ACKS = {StoreName.SQLITE: 1200, StoreName.MONGO: 500}
 """As many as take some ten seconds: the server that stands in for MongoDB is the slower one."""
 
 FAULTS, FAULTS_FULL = 7, 10

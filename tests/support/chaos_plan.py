@@ -47,6 +47,9 @@ _LASTING: Final = {
 }
 """Seconds, at least and at most. An SQLite store that is locked for more than one second answers `unavailable`."""
 
+_LONG_FREEZE_S: Final = (5.5, 7.0)
+"""A call to MongoDB takes five seconds at most: what is frozen for longer is `unavailable`. Some freezes are so long."""
+
 _CROWDS: Final = {Kind.CUT_CLIENTS: (1, 40), Kind.STALL_CLIENTS: (1, 4)}
 _STALL_ACKS: Final = (300, 900)
 EVERYWHERE: Final = 10
@@ -116,20 +119,23 @@ def make_plan(seed: int, store: StoreName, *, clients: int, acks: int, faults: i
     kinds = [*certain, *(chance.choice(drawn) for _ in range(faults - len(certain)))]
     chance.shuffle(kinds)
     places = sorted(chance.randint(acks // 20, acks * 9 // 10) for _ in kinds)
-    made = [_fault(chance, kind, after, clients) for kind, after in zip(kinds, places, strict=True)]
+    made = [_fault(chance, store, kind, after, clients) for kind, after in zip(kinds, places, strict=True)]
     return Plan(seed, store, clients, acks, made)
 
 
-def _fault(chance: random.Random, kind: Kind, after: int, clients: int) -> Fault:
+def _fault(chance: random.Random, store: StoreName, kind: Kind, after: int, clients: int) -> Fault:
     meanwhile = None
     if kind in (Kind.FREEZE_STORE, Kind.SLOW_STORE) and chance.random() < 0.4:
-        meanwhile = _fault(chance, chance.choice(_MEANWHILE), after, clients)
+        meanwhile = _fault(chance, store, chance.choice(_MEANWHILE), after, clients)
     crowd = _CROWDS.get(kind)
     candidates = range(0, clients, EVERYWHERE if kind is Kind.STALL_CLIENTS else 1)
+    lasting = _LASTING.get(kind)
+    if kind is Kind.FREEZE_STORE and store is StoreName.MONGO and chance.random() < 0.25:
+        lasting = _LONG_FREEZE_S
     return Fault(
         after=after,
         kind=kind,
-        seconds=round(chance.uniform(*_LASTING[kind]), 2) if kind in _LASTING else 0.0,
+        seconds=round(chance.uniform(*lasting), 2) if lasting else 0.0,
         delay_ms=chance.randint(*_DELAYS_MS) if kind is Kind.SLOW_STORE else 0,
         clients=tuple(sorted(chance.sample(candidates, chance.randint(*crowd)))) if crowd else (),
         acks=chance.randint(*_STALL_ACKS) if kind is Kind.STALL_CLIENTS else 0,
