@@ -61,9 +61,9 @@ def export(file: Path, config: Path | None, store: str | None) -> None:
 def load_file(file: Path, update: bool, config: Path | None, store: str | None) -> None:
     """Bring what an export holds into the store.
 
-    No service may run on it. FILE is checked to its end before anything is written; it may be - for standard input,
-    which can only be checked while it comes. An import that was interrupted is simply run again. At the end the store is read, and
-    counts and checksums are compared: exit status 1 if they differ.
+    No service may run on it. FILE is checked to its end before anything is written. It may be - for standard input,
+    which can only be checked while it comes. An import that was interrupted is simply run again. At the end the store
+    is read, and counts and checksums are compared: exit status 1 if they differ.
     """
     with told_failures():
         target = load(os.environ, config=config, overrides={"store": store}).store

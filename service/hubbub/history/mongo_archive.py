@@ -7,9 +7,11 @@ room as of the moment when its head was read (see `hubbub.transfer.pieces`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import pymongo
 from pymongo import ASCENDING, DESCENDING, InsertOne, ReplaceOne
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
@@ -31,6 +33,11 @@ _Write = InsertOne[_Document] | ReplaceOne[_Document]
 
 WRITES_AT_ONCE: Final = 500
 """How many documents one command has, so that a server that is slow answers within the time for a call."""
+
+CALL_S: Final = 60.0
+"""How long a few calls that belong together may take. Nobody waits for them as for those of a service, and a page here
+is more than any that a service asks for. A server that is gone is found out sooner: that it is not to be reached.
+"""
 
 UNSEARCHED: Final = {"words": False}
 FIRST_VERSION: Final = 1
@@ -82,7 +89,7 @@ class MongoArchive:
 
     async def size(self) -> Size:
         server = self._open_server
-        async with translated():
+        async with _patient():
             return Size(
                 await server.rooms.estimated_document_count(),
                 await server.people.estimated_document_count(),
@@ -95,7 +102,7 @@ class MongoArchive:
 
     async def room(self, uid: str) -> ArchivedRoom | None:
         server = self._open_server
-        async with translated():
+        async with _patient():
             document = await server.rooms.find_one({"uid": uid})
             if document is None:
                 return None
@@ -118,7 +125,7 @@ class MongoArchive:
 
     async def people_of(self, ids: Sequence[str]) -> Mapping[str, KnownPerson]:
         found = self._open_server.people.find({"_id": {"$in": list(ids)}})
-        async with translated():
+        async with _patient():
             return {document["_id"]: _known(document) async for document in found}
 
     async def held(self, uid: str, *, first: int, last: int) -> Mapping[int, Message]:
@@ -144,7 +151,7 @@ class MongoArchive:
         found: list[_Document] = []
         bytes_left = PAGE_BYTES
         query = {"room": uid, "seq": {"$gt": after, "$lte": last}}
-        async with translated():
+        async with _patient():
             cursor = self._open_server.messages.find(query, UNSEARCHED).sort("seq", ASCENDING).limit(PAGE_ROWS)
             async with cursor:
                 async for document in cursor:
@@ -158,18 +165,20 @@ class MongoArchive:
 
     async def begin(self, room: ArchivedRoom) -> int:
         server, uid = self._open_server, room.room.uid
-        async with translated():
+        async with _patient():
             if await server.rooms.find_one({"_id": room.room.id, "uid": {"$ne": uid}}, {"uid": True}) is not None:
                 raise HubbubError("conflict", f"There is another room with the id {room.room.id}.")
-            if await server.graveyard.find_one({"_id": uid}) is not None:
-                # The room was here and was deleted. Nobody may take what arrives now for what was left of it.
-                await self._remove_all(server, uid)
-                await server.graveyard.delete_one({"_id": uid})
-            newest = await server.messages.find_one({"room": uid}, {"seq": True}, sort=[("seq", -1)])
+            was_deleted = await server.graveyard.find_one({"_id": uid}) is not None
+        if was_deleted:
+            # The room was here before. Nobody may take what arrives now for what was left of it.
+            await self._remove_all(uid)
+        async with _patient():
+            await server.graveyard.delete_one({"_id": uid})
+            newest = await server.messages.find_one({"room": uid}, {"seq": True}, sort=[("seq", DESCENDING)])
         return 0 if newest is None else int(newest["seq"])
 
     async def hide(self, uid: str) -> None:
-        async with translated():
+        async with _patient():
             await self._open_server.rooms.delete_one({"uid": uid})
 
     async def put_messages(self, room: ArchivedRoom, messages: Sequence[ArchivedMessage]) -> None:
@@ -178,7 +187,7 @@ class MongoArchive:
         except (TypeError, UnicodeError):
             raise HubbubError("bad_request", "A message has text that cannot be stored.") from None
         taken = f"The room {room.room.uid} has another message with the key or a revision of one of these."
-        async with translated():
+        async with _patient():
             collection = self._open_server.messages
             for start in range(0, len(documents), WRITES_AT_ONCE):
                 some = documents[start : start + WRITES_AT_ONCE]
@@ -186,23 +195,23 @@ class MongoArchive:
                 await _write(collection, [_replacing(some[number]) for number in there], taken=taken)
 
     async def drop_messages(self, uid: str, seqs: Sequence[int]) -> None:
-        async with translated():
+        async with _patient():
             await self._open_server.messages.delete_many({"room": uid, "seq": {"$in": list(seqs)}})
 
     async def put_standings(self, uid: str, standings: Sequence[Standing]) -> None:
-        async with translated():
+        async with _patient():
             server = self._open_server
             documents = [_standing_document(uid, standing) for standing in standings]
             writes = [_replacing(document) for document in documents]
             await _write(server.standings, writes, taken=f"The room {uid} has another standing of one of these users.")
 
     async def drop_standings(self, uid: str, users: Sequence[str]) -> None:
-        async with translated():
+        async with _patient():
             await self._open_server.standings.delete_many({"room": uid, "user": {"$in": list(users)}})
 
     async def finish(self, room: ArchivedRoom) -> None:
         server, properties = self._open_server, room.room
-        async with translated():
+        async with _patient():
             members = await server.standings.count_documents(
                 {"room": properties.uid, "role": {"$in": sorted(MEMBER_ROLES)}, **LIVING}
             )
@@ -232,7 +241,7 @@ class MongoArchive:
         return FIRST_VERSION if found is None else int(found.get("v", FIRST_VERSION))
 
     async def put_people(self, people: Sequence[KnownPerson]) -> None:
-        async with translated():
+        async with _patient():
             documents: list[_Document] = [
                 {"_id": person.id, "name": person.name, "guest": person.guest, "seen_at": seen_at}
                 for person, seen_at in people
@@ -242,19 +251,35 @@ class MongoArchive:
 
     async def delete(self, uid: str) -> None:
         """The room first: what is left of it then is nobody's, should this be cut off."""
-        async with translated():
+        async with _patient():
             await self._open_server.rooms.delete_one({"uid": uid})
-            await self._remove_all(self._open_server, uid)
+        await self._remove_all(uid)
 
-    async def _remove_all(self, server: MongoServer, uid: str) -> None:
+    async def _remove_all(self, uid: str) -> None:
         """In pages: one command that takes long would run out of its time."""
+        server = self._open_server
         for collection in (server.messages, server.standings):
-            while found := await collection.find({"room": uid}, {"_id": True}).limit(WRITES_AT_ONCE).to_list():
+            while await self._remove_some(collection, uid):
+                pass
+
+    async def _remove_some(self, collection: Documents, uid: str) -> bool:
+        async with _patient():
+            found = await collection.find({"room": uid}, {"_id": True}).limit(WRITES_AT_ONCE).to_list()
+            if found:
                 await collection.delete_many({"room": uid, "_id": {"$in": [each["_id"] for each in found]}})
+        return bool(found)
+
+
+@asynccontextmanager
+async def _patient() -> AsyncIterator[None]:
+    """Raise the driver's errors as `HubbubError`, and give each call the time of an archive."""
+    with pymongo.timeout(CALL_S):
+        async with translated():
+            yield
 
 
 async def _listed(cursor: AsyncCursor[_Document], key: str) -> list[_Document]:
-    async with translated():
+    async with _patient():
         return await cursor.sort(key, ASCENDING).limit(PAGE_ROWS).to_list()
 
 
@@ -279,7 +304,7 @@ async def _write(collection: Documents, writes: Sequence[_Write], *, taken: str 
 def _replacing(document: _Document) -> ReplaceOne[_Document]:
     """Put a document in the place of the one with its `_id`, or where none is."""
     # With what a sharded cluster finds its place by.
-    key = {name: document[name] for name in ("_id", "room", "seq", "user") if name in document}
+    key: _Document = {name: document[name] for name in ("_id", "room", "seq", "user") if name in document}
     return ReplaceOne(key, document, upsert=True)
 
 

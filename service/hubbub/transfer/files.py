@@ -34,8 +34,14 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     being written to this file.
     """
     if path == STANDARD:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Python would try once more at its end to write what is left, and complain.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            raise
         return
     part = path.with_name(f"{path.name}.part")
     # Everything that was ever said is in it: nobody else may read it.
