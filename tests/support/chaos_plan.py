@@ -48,7 +48,7 @@ _LASTING: Final = {
 """Seconds, at least and at most. An SQLite store that is locked for more than one second answers `unavailable`."""
 
 _LONG_FREEZE_S: Final = (5.5, 7.0)
-"""A call to MongoDB takes five seconds at most: what is frozen for longer is `unavailable`. Some freezes are so long."""
+"""A call to MongoDB takes five seconds at most: what is frozen for longer is `unavailable`. A few freezes are."""
 
 _CROWDS: Final = {Kind.CUT_CLIENTS: (1, 40), Kind.STALL_CLIENTS: (1, 4)}
 _STALL_ACKS: Final = (300, 900)
