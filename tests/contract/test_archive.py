@@ -10,7 +10,7 @@ import pytest
 
 from hubbub.errors import HubbubError, StoreError
 from hubbub.history.archive import PAGE_ROWS, ArchivedMessage, ArchivedRoom, stub_of
-from hubbub.history.base import Person, Standing
+from hubbub.history.base import Person, Role, Standing
 from tests.support.archives import Whole, WholeRoom, counted_room, fill, opened, sqlite_store
 from tests.support.history import all_messages, code_of, draft, editing, say, written
 from tests.support.stores import open_history
@@ -126,6 +126,26 @@ class TestWriting:
             await archive.finish(room.room)
         async with open_history(service(store)) as history:
             assert await all_messages(history, "u1") == {message.seq: message for message, _ in room.messages}
+
+    async def test_a_room_that_was_brought_up_to_date_is_lived_in(self, store: str) -> None:
+        """Standings that the service changed often before, and goes on changing behind."""
+        room = counted_room("u1", 5)
+        await fill(store, Whole(rooms=[room]))
+        async with open_history(service(store)) as history:
+            roles: list[Role] = ["moderator", "member"]
+            for role in roles * 3:
+                await history.set_role("u1", "user1", role)
+        later = replace(room, standings=[*room.standings[:2], Standing("zoe", "moderator", 9)])
+        await fill(store, Whole(rooms=[later]), update=True)
+        async with open_history(service(store)) as history:
+            for user, role in zip(["user1", "zoe"], roles, strict=True):
+                await history.set_role("u1", user, role)
+                found = await history.standing("u1", user)
+                assert found is not None
+                assert found.role == role
+            assert (await history.leave("u1", "zoe")).members == 2
+            assert await history.standing("u1", "zoe") is None
+            assert await history.standing("u1", "user2") is None
 
     async def test_putting_again_changes_nothing(self, store: str) -> None:
         room = counted_room("u1", 30)

@@ -34,9 +34,10 @@ _Write = InsertOne[_Document] | ReplaceOne[_Document]
 WRITES_AT_ONCE: Final = 500
 """How many documents one command has, so that a server that is slow answers within the time for a call."""
 
-CALL_S: Final = 60.0
+CALL_S: Final = 20.0
 """How long a few calls that belong together may take. Nobody waits for them as for those of a service, and a page here
-is more than any that a service asks for. A server that is gone is found out sooner: that it is not to be reached.
+is more than any that a service asks for. It is also how long it takes to say that a server is gone: the driver tries
+again until then, so that an election passes unnoticed.
 """
 
 UNSEARCHED: Final = {"words": False}
@@ -224,6 +225,7 @@ class MongoArchive:
                 "created_at": properties.created_at,
                 "members": members,
                 "floor": room.floor,
+                "emptied": room.floor,
                 "folded": fold(properties.id, properties.title),
                 # Standings give way to higher versions only, and the room may have been here before.
                 "v": 1 + await self._version(server, properties.uid),
