@@ -24,7 +24,7 @@ from hubbub.history.unread import WALKED, unread_counts
 
 __all__ = ["read_landing", "read_views"]
 
-Members = Sequence[tuple[Standing, Person]]
+_Members = Sequence[tuple[Standing, Person]]
 
 
 async def read_landing(
@@ -82,7 +82,7 @@ async def _page(reader: MessageReader, uid: str, *, since: int | None, limit: in
     return await reader.page(uid, before=None, after=None, around=None, limit=limit, max_bytes=max_bytes)
 
 
-async def _few_members(server: MongoServer, uid: str, count: int, most: int, *, now: int) -> Members | None:
+async def _few_members(server: MongoServer, uid: str, count: int, most: int, *, now: int) -> _Members | None:
     if count > most:
         return None
     return (await read_members(server, uid, limit=most, cursor=None, now=now)).members

@@ -45,7 +45,7 @@ PHRASES_READ: Final = 200
 UNSEARCHED: Final = {"words": False, "revs": False}
 
 
-Place = tuple[int, int, str]
+_Place = tuple[int, int, str]
 """Where a message is in the order of the answer: its time, its seq, its room's uid."""
 
 
@@ -60,7 +60,7 @@ class _Question:
     scopes: Sequence[str]
     rooms: Sequence[str] | None
 
-    def stages(self, below: Place | None, limit: int) -> list[dict[str, Any]]:
+    def stages(self, below: _Place | None, limit: int) -> list[dict[str, Any]]:
         """The server puts both `$match` together; a simpler one takes its index by what is in the first."""
         first, *others = self.words
         by_index: dict[str, Any] = {"words": first}
@@ -125,7 +125,7 @@ class Searcher:
             None if public or not any(is_public.values()) else [*is_public],
         )
 
-    async def _answer(self, question: _Question, below: Place | None, limit: int) -> SearchPage:
+    async def _answer(self, question: _Question, below: _Place | None, limit: int) -> SearchPage:
         found: list[tuple[Message, str]] = []
         more = bool(question.scopes)
         for _ in range(ROUNDS_MOST):
@@ -157,6 +157,6 @@ class Searcher:
         }
 
 
-def _place_of(cursor: str) -> Place:
+def _place_of(cursor: str) -> _Place:
     at, seq, room = decode_cursor(cursor, "search", int, int, str)
     return int(at), int(seq), str(room)
