@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import pymongo
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -38,6 +39,9 @@ deadline of an event; an election may take longer, and then those who are refuse
 """
 
 CONNECT_TIMEOUT_MS: Final = 3_000
+
+CLOSE_S: Final = 1.0
+"""Sessions that are not ended expire by themselves; nobody who stops a node waits for a server that hangs."""
 
 WIRE_VERSION_LEAST: Final = 17
 """MongoDB 6.0. Older ones are past their end, and nothing was tried on them."""
@@ -127,7 +131,9 @@ class MongoServer:
             raise as_store_error(error, self._where) from error
 
     async def close(self) -> None:
-        await self.client.close()
+        """Ends the driver's sessions at the server, if it answers, and lets go of it either way."""
+        with pymongo.timeout(CLOSE_S):
+            await self.client.close()
 
     async def _look(self) -> None:
         hello = await self.client.admin.command("hello")
