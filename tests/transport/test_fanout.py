@@ -62,11 +62,13 @@ class Reader:
         found: list[tuple[str, Any]] = []
         data = b"".join(self.written)
         while data:
-            size = data[1]
-            assert size < 126
-            event, document = orjson.loads(data[2 : 2 + size].removeprefix(b"42/chat,"))
+            size, at = data[1], 2
+            if size == 127:
+                size, at = int.from_bytes(data[2:10], "big"), 10
+            assert size < 126 or at == 10
+            event, document = orjson.loads(data[at : at + size].removeprefix(b"42/chat,"))
             found.append((event, document))
-            data = data[2 + size :]
+            data = data[at + size :]
         return found
 
     @property
@@ -261,6 +263,39 @@ class TestBatches:
         batch.turn()
         assert reader.events == [("e", 1)]
         assert fanout.size("tea") == 0
+
+    def test_a_shared_page_goes_out_at_the_end_in_its_place_and_is_not_copied(self, batch: TurnBatch) -> None:
+        reader, fanout = Reader(batch), Fanout("/chat", batch=batch)
+        lines: list[list[bytes | memoryview]] = []
+
+        def write_many(pieces: list[bytes | memoryview]) -> None:
+            lines.append(pieces)
+            reader.written.append(b"".join(pieces))
+
+        reader.session.write_many = write_many
+        page = memoryview(b"x" * 100_000)
+        reader.emit("before", 1)
+        reader.send(Message(b"", pieces=[b'42/chat,["page","', page, b'"]']))
+        batch.turn()
+        reader.send(Message(b"", pieces=[b'42/chat,["page","', page, b'"]']))
+        fanout.subscribe(reader, "red")
+        reader.emit("after", 2)
+        assert len(lines) == 1
+        fanout.publish("red", "published", 3)
+        batch.turn()
+        assert [name for name, _ in reader.events] == ["before", "page", "page", "after", "published"]
+        assert all(any(piece is page for piece in pieces) for pieces in lines)
+
+    def test_a_second_page_in_the_turn_does_not_wait(self, batch: TurnBatch) -> None:
+        """What the transport has taken is counted, and what waits here is not."""
+        reader = Reader(batch)
+        pages: list[bytes] = []
+        reader.session.write_many = lambda pieces: pages.append(b"".join(pieces))
+        for _ in range(3):
+            reader.send(Message(b"", pieces=[b"4", memoryview(b"x" * 100_000)]))
+        assert len(pages) == 2
+        batch.turn()
+        assert len(pages) == 3
 
     def test_two_namespaces_may_share_one(self, batch: TurnBatch) -> None:
         reader = Reader(batch)

@@ -55,18 +55,27 @@ class Batch:
             self.flush()
         if not session.clear:
             return session.queue(message)
-        if message.pieces:
-            return session.send(message)
         if session.corked is None:
-            session.corked = [session.frame_of(message)]
+            session.corked = []
             self._sessions.append(session)
             if not self._scheduled:
                 self._schedule()
-        else:
-            session.corked.append(session.frame_of(message))
+            if message.pieces and not session.deflate:
+                # Large, but not its alone: it takes no memory while it waits. A thousand of them are written fastest
+                # one right behind the other, when all else that the turn brings has been done.
+                session.corked += message.frame_pieces()
+                return Verdict.OK
+        elif message.pieces:
+            return session.send(message)  # One of that size at a time.
+        session.corked.append(session.frame_of(message))
         if message.size > _CORKED_BYTES or len(session.corked) > _CORKED_FRAMES:
             session.uncork()  # The transport counts what it takes, and says when it is enough.
         return Verdict.OK
+
+    def let_out(self) -> None:
+        """Let out what waits for groups, before somebody comes or goes; what waits for single sessions goes first."""
+        if self._groups:
+            self.flush()
 
     def flush(self) -> None:
         """Let out what waits, now."""
@@ -120,7 +129,7 @@ class Fanout:
         self._of: dict[_Recipient, str | set[str]] = {}
 
     def subscribe(self, recipient: _Recipient, group: str) -> None:
-        self._batch.flush()
+        self._batch.let_out()
         self._groups.setdefault(group, {})[recipient] = None
         known = self._of.get(recipient)
         if known is None:
@@ -132,7 +141,7 @@ class Fanout:
             known.add(group)
 
     def unsubscribe(self, recipient: _Recipient, group: str) -> None:
-        self._batch.flush()
+        self._batch.let_out()
         members = self._groups.get(group)
         if members is None or recipient not in members:
             return
@@ -204,7 +213,7 @@ class Fanout:
         key: Hashable = None,
     ) -> int:
         """Send one event to these recipients, encoded once."""
-        self._batch.flush()
+        self._batch.let_out()
         keep = Keep.MUST if not volatile else Keep.DROP if key is None else Keep.LATEST
         message: Message | None = None
         count = 0

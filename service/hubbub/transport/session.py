@@ -28,6 +28,9 @@ PING_FRAME: Final = text_frame(b"2")
 
 _NEVER: Final = float("inf")
 
+_JOINED_BYTES: Final = 16_384
+"""What is smaller is joined, and written at once: that costs less than writing it in pieces."""
+
 _CROWDED: Final = 16
 """A share of what may wait: as much and the largest page are less than half."""
 
@@ -137,7 +140,7 @@ class Session:
         self.write_many: Callable[[list[bytes | memoryview]], object] = _nowhere
         """As `write`, of pieces that follow each other and are not joined for it."""
 
-        self.corked: list[bytes] | None = None
+        self.corked: list[bytes | memoryview] | None = None
         """Frames for the end of this turn of the loop (see `fanout.Batch`)."""
 
         self.deflate = False
@@ -190,8 +193,12 @@ class Session:
     def uncork(self) -> None:
         """Write what was kept for the end of the turn."""
         frames, self.corked = self.corked, None
-        if frames is not None:
-            self.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if frames is None:
+            return
+        if len(frames) > 1 and sum(map(len, frames)) > _JOINED_BYTES:
+            self.write_many(frames)
+        else:
+            self.write(b"".join(frames))
 
     def queue(self, message: Message) -> Verdict:
         """As `send`, for a session that is not clear."""
