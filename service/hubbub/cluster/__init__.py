@@ -1,0 +1,1 @@
+"""What joins nodes: the contract (`base`) and its adapters."""
