@@ -38,6 +38,11 @@ FORGOTTEN_S: Final = 1.6
 """After this long the service has let go of what it read for others."""
 
 QUIET_S: Final = 0.3
+READS: Final = "hubbub_history_reads_total"
+PAGING: Final = 50
+"""Clients that were away for long. They are driven from Python, which reads more slowly than the crowd does."""
+
+PAGES_MISSED: Final = 20
 PROBE: Final = "probe-00000"
 GOAL: Final = 3.0
 
@@ -59,6 +64,8 @@ class Case:
     reads: list[float] = field(default_factory=list)
     grown_mb: list[float] = field(default_factory=list)
     writes_per_s: int = 0
+    pages: int = 0
+    """More than one: a few of the clients were away for long, and ask for page after page. Figures are per page."""
 
     async def probe(self, target: Target, count: int) -> None:
         """Learn how large the answers are. What the service read for that is forgotten when this returns."""
@@ -82,10 +89,13 @@ class Case:
     async def round(self, hubbub: Target, pages: Target, *, count: int) -> None:
         """One round on either server."""
         await self.probe(hubbub, count)
+        if self.pages:
+            await self._page_round(hubbub, pages)
+            return
         requests = [frame(b"42/chat,0" + orjson.dumps([*self.request(number, self.head)])) for number in range(count)]
-        before = await samples(hubbub.server.url, "hubbub_history_reads_total")
+        before = await samples(hubbub.server.url, READS)
         cpu_s, wall_s, grown_kb = await self._storm(hubbub, requests)
-        after = await samples(hubbub.server.url, "hubbub_history_reads_total")
+        after = await samples(hubbub.server.url, READS)
         self.reads.append(sum(after.values()) - sum(before.values()))
         self.cpu_us.append(cpu_s / count * 1e6)
         self.wall_ms.append(wall_s * 1000)
@@ -95,6 +105,42 @@ class Case:
             cpu_s, wall_s, _ = await self._storm(pages, requests)
             self.floor_us.append(cpu_s / count * 1e6)
             self.floor_ms.append(wall_s * 1000)
+
+    async def _page_round(self, hubbub: Target, pages: Target) -> None:
+        """As `round`, of clients that page through a long absence, all at once."""
+        size, count = self.sizes[0], PAGING * self.pages
+        floor_request = b'42/chat,0["page",{"size":%d}]' % size
+
+        async def catch_up(wire: Wire) -> None:
+            since, asked = self.head - self.pages * 500, 0
+            while since < self.head:
+                request = {"room": ROOM, "since": since, "limit": 500}
+                ack = await wire.request(b"42/chat,0" + orjson.dumps(["history:sync", request]), answer=b"43/chat,0[")
+                since, asked = int(ack[ack.rindex(b'"next":') + 7 :].partition(b",")[0]), asked + 1
+            if asked != self.pages:
+                raise RuntimeError(f"{asked} pages where {self.pages} were expected")
+
+        async def take(wire: Wire) -> None:
+            for _ in range(self.pages):
+                await wire.request(floor_request, answer=b"43/chat,0[")
+
+        before = await samples(hubbub.server.url, READS)
+        for target, work, cpu_us, wall_ms in (
+            (hubbub, catch_up, self.cpu_us, self.wall_ms),
+            (pages, take, self.floor_us, self.floor_ms),
+        ):
+            async with contextlib.AsyncExitStack() as stack:
+                wires = [await stack.enter_async_context(_wire(target, user)) for user in _members(PAGING)]
+                await asyncio.sleep(FORGOTTEN_S)
+                memory_kb, cpu_s, began = target.server.memory_kb(), target.server.cpu_s(), time.monotonic()
+                await asyncio.gather(*map(work, wires))
+                wall_ms.append((time.monotonic() - began) * 1000)
+                await asyncio.sleep(QUIET_S)
+                cpu_us.append((target.server.cpu_s() - cpu_s) / count * 1e6)
+                if target is hubbub:
+                    self.grown_mb.append(max(target.server.memory_kb() - memory_kb, 0) / 1024)
+        after = await samples(hubbub.server.url, READS)
+        self.reads.append(sum(after.values()) - sum(before.values()))
 
     async def _storm(self, target: Target, requests: Sequence[bytes]) -> tuple[float, float, float]:
         """All ask at once. Returns CPU seconds, seconds until all is here, and by how many KiB the server grew."""
@@ -238,6 +284,9 @@ def _cases() -> list[Case]:
         uid = f"own-uid-{number:05}"
         return "room:join", {"room": f"own-{number:05}", "since": 0, "epoch": uid, "limit": 500}
 
+    def away(number: int, head: int) -> tuple[str, dict[str, Any]]:
+        return "history:sync", {"room": ROOM, "since": head - 2 * BEHIND, "limit": 500}
+
     def anew(number: int, head: int) -> tuple[str, dict[str, Any]]:
         return "room:join", {"room": ROOM, "limit": 500}
 
@@ -246,6 +295,7 @@ def _cases() -> list[Case]:
         Case(f"join, {BEHIND - 20} to {BEHIND + 20} behind", lambda n, head: join(head, BEHIND - 20 + 7 * n % 41)),
         Case(f"sync, {BEHIND} behind", sync),
         Case("join anew, the newest 500", anew),
+        Case(f"{PAGING} page through {PAGES_MISSED * 500:,} changes", away, pages=PAGES_MISSED),
         Case(f"a room each, {OWN_MESSAGES} behind", own),
         Case(f"join, {BEHIND} behind, amid 50 messages/s", lambda _, head: join(head, BEHIND), writes_per_s=50),
     ]
@@ -315,6 +365,7 @@ def _report(cases: Sequence[Case], count: int, messages: int, rounds: int) -> Re
     report.notes += [
         "`Reads of the store`: all of them for the round, as the service counts them (`hubbub_history_reads_total`).",
         "`Memory grew`: the most resident memory while answers were on their way, less what there was before.",
+        f"`{PAGING} page through`: per page and not per client; they ask for one after the other.",
         "`Amid 50 messages/s`: the CPU is also that of the sends and of their delivery to those who are back, so it "
         "is not set beside the floor.",
         load_note(),
