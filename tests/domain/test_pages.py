@@ -11,6 +11,7 @@ import pytest
 
 from hubbub.domain import pages as module
 from hubbub.domain.activerooms import ActiveRoom
+from hubbub.domain.feeds import Feed
 from hubbub.domain.pages import KEPT_MS, SLACK, Pages
 from hubbub.domain.stretch import Newest, Stretch
 from hubbub.errors import HubbubError
@@ -204,6 +205,21 @@ class TestFreshness:
         assert (await desk.changes(11))[0] == [12]
         stretch = await desk.pages.stretch(desk.room, since=99, limit=9, head=10)
         assert stretch.head == 12
+
+    async def test_a_room_that_starts_over_has_another_history(self, desk: Desk) -> None:
+        """Its store was put back from a copy, which had less; what was read before is not what it has now."""
+        desk.happen(10)
+        await desk.changes(3)
+        await desk.pages.newest(desk.room, limit=5, head=10)
+        old = desk.pages.event(desk.room, 9, desk.store.model.revisions[8])
+        del desk.store.model.revisions[8:]
+        desk.room.feed = Feed(8)
+        assert (await desk.changes(3))[0] == [*range(4, 9)]
+        assert (await desk.pages.newest(desk.room, limit=5, head=8)).head == 8
+        changed = desk.store.model.change(0)
+        desk.room.feed.offer(9, changed)
+        assert desk.pages.event(desk.room, 9, changed) != old
+        assert desk.reads == ["changes", "newest", "changes", "newest"]
 
     async def test_it_is_kept_for_a_moment_only(self, desk: Desk) -> None:
         desk.happen(10)

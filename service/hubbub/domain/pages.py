@@ -18,6 +18,7 @@ from typing import Final
 
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.clock import Clock
+from hubbub.domain.feeds import Feed
 from hubbub.domain.limits import PAGE_BYTES
 from hubbub.domain.stretch import Newest, Stretch, encoded
 from hubbub.errors import HubbubError
@@ -73,9 +74,10 @@ class _Flight:
 class _Shelf:
     """What is kept of one room, each with the time when it was read. `bytes` is what it took when it was weighed."""
 
-    __slots__ = ("bytes", "events", "flights", "looked_at", "newest", "stretches")
+    __slots__ = ("_feed", "bytes", "events", "flights", "looked_at", "newest", "stretches")
 
-    def __init__(self) -> None:
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
         self.stretches: list[tuple[int, Stretch]] = []
         self.newest: dict[int, tuple[int, Newest]] = {}
         self.events: dict[int, memoryview] = {}
@@ -88,6 +90,14 @@ class _Shelf:
         before = self.bytes
         self.bytes = sum(each.size for _, each in self.stretches) + sum(each.size for _, each in self.newest.values())
         return self.bytes - before
+
+    def follow(self, feed: Feed) -> None:
+        """A room whose feed starts over has lost revisions: what was read before belongs to another history."""
+        if self._feed is not feed:
+            self._feed = feed
+            self.stretches.clear()
+            self.newest.clear()
+            self.events.clear()
 
     def expire(self, now: int) -> None:
         """Let go of what has been kept for long enough, and of everything if the clock was set back."""
@@ -156,7 +166,7 @@ class Pages:
 
     def event(self, room: ActiveRoom, rev: int, message: Message) -> memoryview:
         """The document of an event that many who join are sent behind their acks."""
-        shelf = self._shelves.get(room.uid)
+        shelf = self._fresh(room)
         if shelf is None:
             return memoryview(encoded(room.id, message, rev=rev))
         known = shelf.events.get(rev)
@@ -245,6 +255,7 @@ class Pages:
     def _fresh(self, room: ActiveRoom) -> _Shelf | None:
         shelf = self._shelves.get(room.uid)
         if shelf is not None:
+            shelf.follow(room.feed)
             shelf.expire(self._clock())
         return shelf
 
@@ -299,11 +310,12 @@ class Pages:
     def _shelf(self, room: ActiveRoom) -> _Shelf:
         shelf = self._shelves.get(room.uid)
         if shelf is None:
-            shelf = self._shelves[room.uid] = _Shelf()
+            shelf = self._shelves[room.uid] = _Shelf(room.feed)
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(KEPT_MS / 1000, self._on_timer)
         else:
             self._shelves.move_to_end(room.uid)
+            shelf.follow(room.feed)
         return shelf
 
     def _bound(self, shelf: _Shelf) -> None:
