@@ -89,12 +89,17 @@ class Stretch:
         return len(self._revs) - first, len(text) - (ends[first - 1] if first else 0)
 
     def advance(self, revisions: Iterable[Revision]) -> None:
-        """Go to a later head. The revisions follow the head without a hole; those that do not are known already."""
+        """Go to a later head. The revisions follow the head without a hole; those that do not are known already.
+
+        A revision may come with its message as it is at a later one. An event may show that, but in a cut a content
+        belongs to its revision, so such a message waits for the later one, which follows.
+        """
         for rev, message in revisions:
             if rev > self.head:
                 self._take_out(message.seq)
                 if self.is_complete:
-                    self._append(rev, message)
+                    if message.rev == rev:
+                        self._append(rev, message)
                     self.high = rev
                 self.head = rev
 
