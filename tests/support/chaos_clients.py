@@ -18,6 +18,7 @@ __all__ = ["ChaosClient"]
 
 EMOJI: Final = ("👍", "🎉", "🙈")
 LONG_BODY: Final = 6000
+"""In code points, each of four bytes: a client that reads nothing has to miss much before it is told of a gap."""
 
 
 class ChaosClient(ChaosSession):
@@ -68,7 +69,7 @@ class ChaosClient(ChaosSession):
         key = f"k{self._count}-{self._chance.getrandbits(48):x}"
         body = f"{self.user} says {self._count}"
         if self._chance.random() < 0.08:
-            body = body.ljust(LONG_BODY, "x")
+            body = body.ljust(LONG_BODY, "🙂")
         self._run.ledger.sending(room, self.user, key, body)
         return {"room": room, "key": key, "body": body}
 

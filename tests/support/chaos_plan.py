@@ -51,7 +51,7 @@ _LONG_FREEZE_S: Final = (5.5, 7.0)
 """A call to MongoDB takes five seconds at most: what is frozen for longer is `unavailable`. A few freezes are."""
 
 _CROWDS: Final = {Kind.CUT_CLIENTS: (1, 40), Kind.STALL_CLIENTS: (1, 4)}
-_STALL_ACKS: Final = (300, 900)
+_STALL_ACKS: Final = (400, 900)
 EVERYWHERE: Final = 10
 """Each tenth client is in all rooms. Those are the ones that do not read for a while: they miss the most."""
 
