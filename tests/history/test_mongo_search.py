@@ -78,7 +78,16 @@ class TestWhatIsAsked:
             {"words": "word", "scope": ""},
         ]
 
-    async def test_the_longest_word_comes_first(self, history: MongoHistory, aggregations: Aggregations) -> None:
+    async def test_the_rarest_word_comes_first(self, history: MongoHistory, aggregations: Aggregations) -> None:
+        room = await new_room(history)
+        await say(history, room.uid, *["frequent word"] * 3, "frequent rare word")
+        assert await found(history, "frequent", "rare") == ["frequent rare word"]
+        (stages,) = aggregations.seen
+        assert stages[0]["$match"]["words"] == "rare"
+
+    async def test_of_words_that_are_alike_the_longest_comes_first(
+        self, history: MongoHistory, aggregations: Aggregations
+    ) -> None:
         await found(history, "a", "longest of all", "a")
         (stages,) = aggregations.seen
         assert stages[0]["$match"]["words"] == "longest"

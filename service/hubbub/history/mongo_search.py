@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from hubbub.errors import HubbubError
@@ -38,6 +38,12 @@ WAITING_MOST: Final = 200
 ROUNDS_MOST: Final = 5
 """How often more is read when hits turned out to be none; a page may then be short, but has a cursor."""
 
+LOOKED_AT: Final = 100
+"""Up to how many messages of each word are counted, to begin with the rarest: beyond that all are frequent."""
+
+WEIGHED_MOST: Final = 8
+"""How many words are counted, the longest: of so many, one is rare."""
+
 PHRASES_READ: Final = 200
 """How many messages that have the words of a phrase are read at once, at the least, to find those that have the phrase.
 """
@@ -51,7 +57,7 @@ _Place = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is looked for: `words` by the index, the rarest first as far as can be told, and `phrases` in what it finds.
+    """What is looked for: `words` by the index, the rarest first, and `phrases` in what it finds.
     `rooms` is None if the scopes say all.
     """
 
@@ -63,8 +69,7 @@ class _Question:
     def stages(self, below: _Place | None, limit: int) -> list[dict[str, Any]]:
         """The server puts both `$match` together; a simpler one takes its index by what is in the first."""
         first, *others = self.words
-        by_index: dict[str, Any] = {"words": first}
-        by_index["scope"] = self.scopes[0] if len(self.scopes) == 1 else {"$in": [*self.scopes]}
+        by_index = self.of_word(first)
         rest: list[dict[str, Any]] = []
         if others:
             rest.append({"words": {"$all": others}})
@@ -76,6 +81,10 @@ class _Question:
             rest.append({"$or": [{"at": {"$lt": at}}, {"seq": {"$lt": seq}}, {"seq": seq, "room": {"$lt": room}}]})
         residual = [{"$match": {"$and": rest}}] if rest else []
         return [{"$match": by_index}, *residual, {"$sort": ORDER}, {"$limit": limit}, {"$project": UNSEARCHED}]
+
+    def of_word(self, word: str) -> dict[str, Any]:
+        """The messages with this word in these scopes: the beginning of the index."""
+        return {"words": word, "scope": self.scopes[0] if len(self.scopes) == 1 else {"$in": [*self.scopes]}}
 
     def fits(self, body: str) -> bool:
         """Whether the phrases are in a message that has the words."""
@@ -117,13 +126,23 @@ class Searcher:
             async for each in self._rooms.find({"uid": {"$in": [*uids]}}, {"_id": False, "uid": True, "kind": True})
         }
         scopes = {scope_of(uid, public=each) for uid, each in is_public.items()} | ({""} if public else set())
-        return _Question(
-            # Which word is rare is not known; a long one is more often than a short one.
+        question = _Question(
             sorted(words, key=len, reverse=True),
             [phrase for phrase in phrases if len(phrase) > 1 or len(phrase[0]) >= WORD_MOST],
             sorted(scopes),
             None if public or not any(is_public.values()) else [*is_public],
         )
+        return await self._rarest_first(question) if scopes and len(words) > 1 else question
+
+    async def _rarest_first(self, question: _Question) -> _Question:
+        """The server has no idea which word is rare before it has tried, and remembers what it tried with others."""
+        weighed = question.words[:WEIGHED_MOST]
+        counts = await asyncio.gather(*(self._count(question.of_word(word)) for word in weighed))
+        rarest = weighed[counts.index(min(counts))]  # The longest of those that are alike.
+        return replace(question, words=[rarest, *(word for word in question.words if word != rarest)])
+
+    async def _count(self, query: Mapping[str, Any]) -> int:
+        return len(await self._messages.find(query, {"_id": True}).limit(LOOKED_AT).to_list())
 
     async def _answer(self, question: _Question, below: _Place | None, limit: int) -> SearchPage:
         found: list[tuple[Message, str]] = []
