@@ -12,11 +12,11 @@ from tests.support.chaos_run import Run
 from tests.support.chaos_stores import ChaosStore, SqliteStore
 
 CLIENTS = 60
-ACKS = {StoreName.SQLITE: 1200, StoreName.MONGO: 500}
+ACKS = {StoreName.SQLITE: 1000, StoreName.MONGO: 400}
 """As many as take some ten seconds: the server that stands in for MongoDB is the slower one."""
 
-FAULTS, FAULTS_FULL = 7, 10
-FULL_TIMES = 2
+FAULTS, FAULTS_FULL = 6, 10
+FULL_TIMES = 3
 TIMEOUT_S = 140.0
 """A tenth of it is enough on a machine that has time. The limit of `tests/conftest.py` is above it, and says less."""
 
