@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, MutableSet
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hubbub.domain.roster import Few, User
+from hubbub.domain.roster import User
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER, Standing
 from tests.support.domain import RecordingOutlet, identity_of
@@ -199,16 +197,3 @@ async def test_what_is_on_its_way_is_written_before_the_end(tmp_path: Path) -> N
         await waiting
         assert outlet_of(client).is_open
         assert await refusal_of(house.chat.house.find("nowhere")) == "not_found"
-
-
-class TestFew:
-    @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"))))
-    def test_it_holds_what_a_set_holds(self, steps: list[tuple[bool, str]]) -> None:
-        few: MutableSet[str] = Few()
-        true: set[str] = set()
-        for adds, text in steps:
-            for one in (few, true):
-                (one.add if adds else one.discard)(text)
-            assert few == true
-            assert (sorted(few), len(few), bool(few)) == (sorted(true), len(true), bool(true))
-            assert [item in few for item in "abc"] == [item in true for item in "abc"]

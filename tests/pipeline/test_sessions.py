@@ -267,7 +267,7 @@ class TestTheEnd:
 class TestRefreshing:
     async def test_a_new_token_extends_the_session_and_is_announced_anew(self, days: Days) -> None:
         renewed: list[Session] = []
-        days.sessions.renewed = renewed.append
+        days.sessions.renewed.append(renewed.append)
         session = await days.open(seconds=300)
         days.pass_timer(session)
         identity = await days.sessions.refresh(session, days.token(seconds=600, name="Countess"))
@@ -284,7 +284,7 @@ class TestRefreshing:
 
     async def test_somebody_elses_token_changes_nothing(self, days: Days) -> None:
         renewed: list[Session] = []
-        days.sessions.renewed = renewed.append
+        days.sessions.renewed.append(renewed.append)
         session = await days.open(seconds=300)
         before = session.identity
         with pytest.raises(HubbubError, match="forbidden"):

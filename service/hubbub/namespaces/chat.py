@@ -71,7 +71,7 @@ class ChatNamespace:
             "typing": chat.posting.typing,
             "read:mark": chat.reading.mark,
         }
-        sessions.renewed = self._renewed
+        sessions.renewed.append(self._renewed)
 
     # -- as transport.base.Handler -----------------------------------------------------------------------------------
 

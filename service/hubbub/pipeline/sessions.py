@@ -61,7 +61,7 @@ class Sessions:
     """Opens, refreshes and ends sessions. `clock` is in milliseconds. What leeway an issuer's clock is given is in the
     identity's `expires_at` already.
 
-    `renewed` is told of a session whose identity was replaced.
+    Those in `renewed` are told of a session whose identity was replaced.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Sessions:
         self._places: dict[int, dict[Session, None]] = {}
         self._ticks: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
-        self.renewed: Callable[[Session], None] = lambda session: None
+        self.renewed: list[Callable[[Session], None]] = []
 
     async def open(self, link: Link, token: str) -> Session:
         """The session of a link for this token. A second namespace must be of the same user."""
@@ -137,7 +137,8 @@ class Sessions:
         session.identity = identity
         session.told = False
         self._watch(session)
-        self.renewed(session)
+        for tell in self.renewed:
+            tell(session)
 
     def _watch(self, session: Session) -> None:
         """Look at the session when something is to be said or done next."""

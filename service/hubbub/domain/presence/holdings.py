@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from hubbub.cluster.base import Status
+from hubbub.domain.few import Few
 from hubbub.domain.presence.statuses import Face, merge
-from hubbub.domain.roster import Few
 from hubbub.history.base import Person
 
 __all__ = ["Held", "Holdings", "LocalUser"]
