@@ -41,6 +41,8 @@ class TestTheSeam:
         assert methods
         for name, method in methods.items():
             assert shape(getattr(made, name)) == shape(method), name
+            if method.__annotations__["return"].startswith("Coroutine"):
+                continue  # An `async def` fits, and so does what passes on the coroutine of another.
             assert inspect.iscoroutinefunction(getattr(made, name)) == inspect.iscoroutinefunction(method), name
 
     def test_the_orders_are_three(self) -> None:

@@ -7,7 +7,7 @@ talked to, and `Order` to say which events may overtake which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -132,8 +132,8 @@ class Handler(Protocol):
         once the client has been told that it is connected: the place for its first events.
         """
 
-    async def event(self, connection: Connection, incoming: Incoming) -> Any:
-        """Handle one event; what is returned is the ack. Never raises."""
+    def event(self, connection: Connection, incoming: Incoming) -> Coroutine[Any, Any, Any]:
+        """Handle one event; what the coroutine returns is the ack. Never raises."""
 
     async def disconnected(self, connection: Connection, *, clean: bool) -> None:
         """The client is gone: `clean` if it said so (Socket.IO DISCONNECT), else the transport broke.
