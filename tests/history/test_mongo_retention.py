@@ -143,6 +143,7 @@ class TestRounds:
         for room in (rooms[1], rooms[4]):
             await say(history, room.uid, *"abc")
         assert [await history.expire(before=None, keep=2) for _ in range(3)] == [1, 1, 0]
+        assert [await history.expire(before=None, keep=1) for _ in range(3)] == [1, 1, 0]
 
     async def test_a_round_goes_on_where_the_last_slice_ended(
         self, history: MongoHistory, monkeypatch: pytest.MonkeyPatch

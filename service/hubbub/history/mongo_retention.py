@@ -6,15 +6,16 @@ where it was found; then what is below it is emptied, and `emptied` follows. Who
 first, so what a crash interrupts is finished by the next round of any node. Emptying twice is emptying once: `stub`
 says that it is done, and keeps a change that was on its way from filling the message again.
 
-A round reads rooms by their ids, some hundred with one command, which looks up the oldest message above the floor and
-the newest one of each: two steps in the index `room, seq`.
+A round reads rooms by their ids, some hundred with one command, which looks up the oldest message above the floor or
+the newest one of each: a step in the index `room, seq`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from hubbub.history.floors import Counts, Gap, rising
@@ -24,7 +25,7 @@ from hubbub.history.sizes import REST_BYTES
 __all__ = ["Retention"]
 
 SLICE_ROWS: Final = 500
-"""How many messages one call empties, in one command per room."""
+"""How many messages one call empties, with one command per room."""
 
 ROOMS_AT_ONCE: Final = 200
 """How many rooms one command looks at."""
@@ -43,25 +44,12 @@ STUB: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """A room as a round finds it."""
+    """A room as a round finds it, and as it stands after each slice. `newest` is 0 if it was not looked up."""
 
     uid: str
     floor: int
     emptied: int
-    oldest: int
-    oldest_at: int
     newest: int
-
-    def is_due(self, *, before: int | None, keep: int | None) -> bool:
-        """Whether there may be something to do."""
-        return self.emptied < self.floor or (
-            0 < self.oldest < self.newest
-            and ((before is not None and self.oldest_at < before) or (keep is not None and self._most() > keep))
-        )
-
-    def _most(self) -> int:
-        """How many messages there are above the floor at the most."""
-        return self.newest - self.floor
 
 
 class Retention:
@@ -72,37 +60,60 @@ class Retention:
         self._messages: Documents = server.messages
         self._counts = Counts()
         self._after = ""
+        self._due: deque[_Room] = deque()
+        """Rooms that this round has found, and in which there may be something left to do."""
+        self._is_idle = False
         self._running = asyncio.Lock()
 
     async def expire(self, *, before: int | None, keep: int | None) -> int:
         """As `History.expire`."""
         async with self._running:
-            whole = False
+            emptied = 0
             while True:
-                whole = whole or self._after == ""
-                is_idle, emptied = await self._look(before=before, keep=keep)
-                if emptied:
+                while self._due:
+                    emptied += await self._empty_next(SLICE_ROWS - emptied, before=before, keep=keep)
+                    if emptied >= SLICE_ROWS:
+                        return emptied
+                if emptied or (self._after == "" and self._is_idle):
+                    self._is_idle = False
                     return emptied
-                if is_idle and whole and self._after == "":
-                    return 0
+                await self._look(before=before, keep=keep)
 
-    async def _look(self, *, before: int | None, keep: int | None) -> tuple[bool, int]:
-        """Do what there is to do in the next rooms, up to a slice; whether nothing was, and how many were emptied."""
-        found = await (await self._rooms.aggregate(_stages(self._after))).to_list()
-        is_idle, emptied, passed = True, 0, self._after
-        for document in found:
-            room = _room_of(document)
-            if room.is_due(before=before, keep=keep):
-                high = await self._high(room, SLICE_ROWS - emptied, before=before, keep=keep)
-                if high:
-                    is_idle = False
-                    emptied += await self._empty(room, high)
-                if emptied >= SLICE_ROWS:
-                    self._after = passed  # There may be more in this room.
-                    return False, emptied
-            passed = document["_id"]
-        self._after = passed if len(found) == ROOMS_AT_ONCE else ""
-        return is_idle, emptied
+    async def _look(self, *, before: int | None, keep: int | None) -> None:
+        """Find what is due in the next rooms; the last of them end the round, which is idle if nothing ever was."""
+        if self._after == "":
+            self._is_idle = True
+        stages = _stages(self._after, oldest=before is not None, newest=keep is not None)
+        found = await (await self._rooms.aggregate(stages)).to_list()
+        self._due.extend(_room_of(each) for each in found if _is_due(each, before=before, keep=keep))
+        self._after = found[-1]["_id"] if len(found) == ROOMS_AT_ONCE else ""
+
+    async def _empty_next(self, most: int, *, before: int | None, keep: int | None) -> int:
+        """Empty messages of the room that is next, or find that it needs nothing; how many were emptied."""
+        room = self._due[0]
+        if room.newest == 0:
+            newest = await self._messages.find_one({"room": room.uid}, {"seq": True}, sort=[("seq", -1)])
+            room = replace(room, newest=0 if newest is None else int(newest["seq"]))
+        high = await self._high(room, most, before=before, keep=keep)
+        if not high or not await self._raise(room, high):
+            self._due.popleft()
+            return 0
+        between = {"room": room.uid, "seq": {"$gt": room.emptied, "$lte": high}}
+        emptied = await self._messages.update_many({**between, "stub": None}, {"$set": STUB})
+        await self._rooms.update_one({"uid": room.uid}, {"$max": {"emptied": high}})
+        self._due[0] = replace(room, floor=max(room.floor, high), emptied=high)
+        return int(emptied.modified_count)
+
+    async def _raise(self, room: _Room, high: int) -> bool:
+        """Raise the floor, unless it is there. False if the room is gone or another node was quicker, who empties it;
+        the next round sees to it that it did.
+        """
+        self._is_idle = False
+        if high <= room.floor:
+            return True
+        floor: Any = room.floor if room.floor else {"$in": [0, None]}
+        raised = await self._rooms.update_one({"uid": room.uid, "floor": floor}, {"$set": {"floor": high}})
+        return bool(raised.modified_count)
 
     async def _high(self, room: _Room, most: int, *, before: int | None, keep: int | None) -> int:
         """Up to where to empty the room now; 0 if there is nothing to do."""
@@ -112,24 +123,25 @@ class Retention:
         excess = 0
         if keep is not None and room.newest - room.floor > keep:
             excess = await self._count(room) - keep
+        if excess <= 0 and before is None:
+            return 0
         oldest = await self._oldest(room.uid, (room.floor, room.newest), most)
         return rising(oldest, newest=room.newest, before=before, excess=excess)[0]
 
-    async def _empty(self, room: _Room, high: int) -> int:
-        """Raise the floor, unless it is there; empty what is below it; say that it is done."""
-        if high > room.floor:
-            floor: Any = room.floor if room.floor else {"$in": [0, None]}
-            raised = await self._rooms.update_one({"uid": room.uid, "floor": floor}, {"$set": {"floor": high}})
-            if not raised.modified_count:
-                return 0  # The room is gone, or another node was quicker.
-        between = {"room": room.uid, "seq": {"$gt": room.emptied, "$lte": high}}
-        emptied = await self._messages.update_many({**between, "stub": None}, {"$set": STUB})
-        await self._rooms.update_one({"uid": room.uid}, {"$max": {"emptied": high}})
-        return int(emptied.modified_count)
-
     async def _oldest(self, uid: str, gap: Gap, most: int) -> Sequence[tuple[int, int]]:
-        found = self._messages.find(_between(uid, gap), {"_id": False, "seq": True, "at": True})
-        return [(int(each["seq"]), int(each["at"])) async for each in found.sort("seq", 1).limit(most)]
+        """Seq and time of the first messages in the gap. They are looked for in a range that has about as many places:
+        a server may sort all that lies in a range before it gives the first of it.
+        """
+        found: list[tuple[int, int]] = []
+        low, width = gap[0], 2 * most
+        while low < gap[1] and len(found) < most:
+            high = min(low + width, gap[1])
+            rows = self._messages.find(_between(uid, (low, high)), {"_id": False, "seq": True, "at": True})
+            found += [
+                (int(each["seq"]), int(each["at"])) async for each in rows.sort("seq", 1).limit(most - len(found))
+            ]
+            low, width = high, width * 4
+        return found
 
     async def _count(self, room: _Room) -> int:
         came, went = self._counts.unknown(room.uid, room.floor, room.newest)
@@ -149,13 +161,15 @@ def _between(uid: str, gap: Gap) -> dict[str, Any]:
     return {"room": uid, "seq": {"$gt": gap[0], "$lte": gap[1]}}
 
 
-def _stages(after: str) -> list[dict[str, Any]]:
-    """The next rooms, each with its oldest message above the floor and its newest one."""
+def _stages(after: str, *, oldest: bool, newest: bool) -> list[dict[str, Any]]:
+    """The next rooms, each with its two oldest messages above the floor, and with its newest one, as far as asked for.
+    Two, since one alone is the newest.
+    """
 
     def looked_up(name: str, stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         lookup = {"from": "messages", "localField": "uid", "foreignField": "room", "let": {"floor": "$floor"}}
         shown = {"$project": {"_id": False, "seq": True, "at": True}}
-        return {"$lookup": {**lookup, "pipeline": [*stages, {"$limit": 1}, shown], "as": name}}
+        return {"$lookup": {**lookup, "pipeline": [*stages, shown], "as": name}}
 
     above = {"$match": {"$expr": {"$gt": ["$seq", {"$ifNull": ["$$floor", 0]}]}}}
     return [
@@ -163,18 +177,26 @@ def _stages(after: str) -> list[dict[str, Any]]:
         {"$sort": {"_id": 1}},
         {"$limit": ROOMS_AT_ONCE},
         {"$project": {"uid": True, "floor": True, "emptied": True}},
-        looked_up("oldest", [above, {"$sort": {"seq": 1}}]),
-        looked_up("newest", [{"$sort": {"seq": -1}}]),
+        *([looked_up("oldest", [above, {"$sort": {"seq": 1}}, {"$limit": 2}])] if oldest else []),
+        *([looked_up("newest", [{"$sort": {"seq": -1}}, {"$limit": 1}])] if newest else []),
     ]
 
 
+def _is_due(document: Mapping[str, Any], *, before: int | None, keep: int | None) -> bool:
+    """Whether there may be something to do in a room, from a document of `_stages`."""
+    room = _room_of(document)
+    oldest = document.get("oldest", ())
+    is_old = before is not None and len(oldest) > 1 and int(oldest[0]["at"]) < before
+    # So many messages there are at the most: some revisions are changes.
+    is_long = keep is not None and room.newest - room.floor > keep
+    return room.emptied < room.floor or is_old or is_long
+
+
 def _room_of(document: Mapping[str, Any]) -> _Room:
-    (oldest,), (newest,) = (document[name] or [{"seq": 0, "at": 0}] for name in ("oldest", "newest"))
+    newest = document.get("newest")
     return _Room(
         document["uid"],
         int(document.get("floor") or 0),
         int(document.get("emptied") or 0),
-        int(oldest["seq"]),
-        int(oldest["at"]),
-        int(newest["seq"]),
+        int(newest[0]["seq"]) if newest else 0,
     )
