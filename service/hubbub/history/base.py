@@ -11,7 +11,9 @@ One interface, several adapters (`sqlite`, later `mongo`), one body of tests ove
    revision at which it was created, and its place in the room for ever.
 3. `(room uid, sender, key)` is unique for ever. A repeated `Insert` yields the message as it now stands, and claims
    nothing.
-4. Every read sees one state of the store: the `head` in its answer and the documents in it belong together.
+4. Every read sees one state of the store: the `head` in its answer and the documents in it belong together. A store
+   without snapshots gives what comes to the same for whoever reads on from `head`: a message that was changed while a
+   page was read may be missing in it, and is among the changes behind `head`; none is ever older than the page's head.
 5. Reads never wait for writes, nor writes for reads, longer than a moment.
 6. Retention (`expire`) empties a prefix of a room: what it has emptied are the messages up to the room's *floor*. Such
    a message is a *stub*: body, mentions, reply_to and reactions are gone, but its place, its sender, its key and its
