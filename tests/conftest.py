@@ -12,9 +12,11 @@ import hypothesis
 import pytest
 
 from tests.support.blocking import refuse_blocking_calls
+from tests.support.driver import close_what_was_connecting
 from tests.support.mongodb import MongoProcess, SharedMongo, own_mongo, shared_mongo
 
 refuse_blocking_calls()
+close_what_was_connecting()
 
 # A deadline would judge the machine: tests run beside each other on two cores. Failing examples are printed, not kept.
 hypothesis.settings.register_profile("hubbub", deadline=None, database=None, print_blob=True)
