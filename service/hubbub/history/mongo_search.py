@@ -38,7 +38,7 @@ WAITING_MOST: Final = 200
 ROUNDS_MOST: Final = 5
 """How often more is read when hits turned out to be none; a page may then be short, but has a cursor."""
 
-LOOKED_AT: Final = 100
+LOOKED_AT: Final = 500
 """Up to how many messages of each word are counted, to begin with the rarest: beyond that all are frequent."""
 
 WEIGHED_MOST: Final = 8
@@ -142,7 +142,7 @@ class Searcher:
         return replace(question, words=[rarest, *(word for word in question.words if word != rarest)])
 
     async def _count(self, query: Mapping[str, Any]) -> int:
-        return len(await self._messages.find(query, {"_id": True}).limit(LOOKED_AT).to_list())
+        return len(await self._messages.find(query, {"_id": False, "at": True}).limit(LOOKED_AT).to_list())
 
     async def _answer(self, question: _Question, below: _Place | None, limit: int) -> SearchPage:
         found: list[tuple[Message, str]] = []
