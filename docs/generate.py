@@ -6,7 +6,7 @@ A page that is kept by hand beside a table comes to contradict it, so tests/test
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,16 @@ from prometheus_client import Metric
 from hubbub.cli import reference
 from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.errors import CATALOGUE, ErrorKind
-from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS
+from hubbub.events import (
+    CHAT,
+    CLIENT_EVENTS,
+    PRESENCE,
+    PRESENCE_CLIENT_EVENTS,
+    PRESENCE_SERVER_EVENTS,
+    SERVER_EVENTS,
+    ClientEvent,
+    ServerEvent,
+)
 from hubbub.fields import Emoji, Flag, Text, Whole
 from hubbub.telemetry import Metrics
 
@@ -54,20 +63,23 @@ def _error_row(kind: ErrorKind) -> str:
 
 
 EVENTS_HEAD: Final = """\
-# Events of /chat
+# Events
 
 Made from `service/hubbub/events.py` by `make docs`; change it there. What they mean together is in [wire.md](wire.md).
 
-## From the client
+Each event of a client is acknowledged, `typing` excepted. Fields with `?` may be left out; a field that is not listed
+is an error.
+"""
 
-Each is acknowledged, `typing` excepted. Fields with `?` may be left out; a field that is not listed is an error.
+EVENTS_CLIENT: Final = """
+## {namespace}, from the client
 
 | event | request | data in the ack | |
 | --- | --- | --- | --- |
 """
 
-EVENTS_MIDDLE: Final = """
-## From the server
+EVENTS_SERVER: Final = """
+## {namespace}, from the server
 
 | event | document | |
 | --- | --- | --- |
@@ -79,7 +91,8 @@ EVENTS_FIELDS: Final = """
 
 Lengths are counted in code points, after text was brought into NFC; text never holds NUL. What does not fit is
 `bad_request` and named in `fields`. A body has the bound `limits.body` of `hello` instead: `too_large`. A room has at
-most 100 `members` when it is made. `since` above 0 needs `epoch` in `room:join`; in `history:sync` it may be left out.
+most 100 `members` when it is made; `presence:watch` takes 1 to 20 `rooms`, `presence:get` 1 to 50 `users`. `since`
+above 0 needs `epoch` in `room:join`; in `history:sync` it may be left out.
 
 | field | what it takes |
 | --- | --- |
@@ -87,14 +100,22 @@ most 100 `members` when it is made. `since` above 0 needs `epoch` in `room:join`
 
 
 def events_page() -> str:
+    both = (*CLIENT_EVENTS, *PRESENCE_CLIENT_EVENTS)
+    kinds = sorted({(name, _takes(field)) for event in both for name, field in event.schema.fields.items()})
+    bounds = "".join(f"| `{name}` | {takes} |\n" for name, takes in kinds)
+    chat = _namespace(CHAT, CLIENT_EVENTS, SERVER_EVENTS)
+    presence = _namespace(PRESENCE, PRESENCE_CLIENT_EVENTS, PRESENCE_SERVER_EVENTS)
+    return "".join((EVENTS_HEAD, chat, presence, EVENTS_FIELDS, bounds))
+
+
+def _namespace(name: str, events: Sequence[ClientEvent], pushed: Sequence[ServerEvent]) -> str:
     requests = [
         f"| `{event.name}` | `{_fields(event.schema)}` | {_code(event.answer)} | {event.meaning} |\n"
-        for event in CLIENT_EVENTS
+        for event in events
     ]
-    pushes = [f"| `{event.name}` | {_code(event.document)} | {event.meaning} |\n" for event in SERVER_EVENTS]
-    kinds = sorted({(name, _takes(field)) for event in CLIENT_EVENTS for name, field in event.schema.fields.items()})
-    bounds = [f"| `{name}` | {takes} |\n" for name, takes in kinds]
-    return "".join((EVENTS_HEAD, *requests, EVENTS_MIDDLE, *pushes, EVENTS_FIELDS, *bounds))
+    pushes = [f"| `{event.name}` | {_code(event.document)} | {event.meaning} |\n" for event in pushed]
+    head, middle = EVENTS_CLIENT.format(namespace=name), EVENTS_SERVER.format(namespace=name)
+    return "".join((head, *requests, middle, *pushes))
 
 
 def _takes(field: fields.Field[Any]) -> str:

@@ -9,7 +9,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from hubbub.events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, chat_event
+from hubbub.events import (
+    CLIENT_EVENTS,
+    PRESENCE_CLIENT_EVENTS,
+    PRESENCE_SERVER_EVENTS,
+    SERVER_EVENTS,
+    ClientEvent,
+    chat_event,
+    presence_event,
+)
+
+PRESENCE_GOOD: dict[str, list[dict[str, Any]]] = {
+    "presence:watch": [{"rooms": ["tea"]}, {"rooms": ["tea"] * 20}],
+    "presence:unwatch": [{"rooms": ["tea"]}],
+    "presence:set": [{"status": "busy"}, {"status": "invisible", "text": ""}],
+    "presence:get": [{"users": ["bob"] * 50}],
+    "presence:list": [{"room": "tea"}, {"room": "tea", "cursor": None, "limit": 500}],
+    "auth:refresh": [{"token": "t"}],
+}
+
+PRESENCE_BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("presence:watch", {}, "rooms"),
+    ("presence:watch", {"rooms": []}, "rooms"),
+    ("presence:watch", {"rooms": ["tea"] * 21}, "rooms"),
+    ("presence:watch", {"rooms": "tea"}, "rooms"),
+    ("presence:watch", {"rooms": [5]}, "rooms"),
+    ("presence:set", {"text": "x"}, "status"),
+    ("presence:set", {"status": "offline"}, "status"),
+    ("presence:set", {"status": "busy", "text": "x" * 101}, "text"),
+    ("presence:set", {"status": "busy", "text": "a\nb"}, "text"),
+    ("presence:get", {"users": ["bob"] * 51}, "users"),
+    ("presence:list", {"room": "tea", "limit": 0}, "limit"),
+]
 
 GOOD: dict[str, list[dict[str, Any]]] = {
     "room:create": [
@@ -121,6 +152,33 @@ class TestClientEvents:
 
     def test_only_typing_has_no_answer(self) -> None:
         assert [event.name for event in CLIENT_EVENTS if event.answer == "none"] == ["typing"]
+
+
+class TestPresenceEvents:
+    def test_each_name_is_there_once_and_found(self) -> None:
+        assert [event.name for event in PRESENCE_CLIENT_EVENTS] == list(PRESENCE_GOOD)
+        assert all(presence_event(event.name) is event for event in PRESENCE_CLIENT_EVENTS)
+        assert presence_event("message:send") is None
+
+    @pytest.mark.parametrize(
+        ("name", "request_"), [(name, each) for name, many in PRESENCE_GOOD.items() for each in many]
+    )
+    def test_a_good_request_passes_unchanged(self, name: str, request_: dict[str, Any]) -> None:
+        event = presence_event(name)
+        assert event is not None
+        assert event.load(request_) == request_
+
+    @pytest.mark.parametrize(("name", "request_", "field"), PRESENCE_BAD)
+    def test_a_bad_request_is_told_which_field(self, name: str, request_: dict[str, Any], field: str) -> None:
+        event = presence_event(name)
+        assert event is not None
+        with pytest.raises(ValidationError) as caught:
+            event.load(request_)
+        assert isinstance(caught.value.messages, dict)
+        assert list(caught.value.messages) == [field]
+
+    def test_every_event_of_the_server_is_described(self) -> None:
+        assert all(event.document and event.meaning.endswith(".") for event in PRESENCE_SERVER_EVENTS)
 
 
 class TestServerEvents:

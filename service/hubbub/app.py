@@ -11,19 +11,23 @@ import contextlib
 import errno
 import gc
 import os
+import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import web
 
+from hubbub.cluster.base import Node
+from hubbub.cluster.memory import Exchange, MemoryRegistry
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
 from hubbub.domain.limits import Limits
 from hubbub.domain.retention import Retention
 from hubbub.errors import StoreError
-from hubbub.events import CHAT
+from hubbub.events import CHAT, PRESENCE
 from hubbub.history.base import History, Written
 from hubbub.history.sqlite import SqliteHistory
 from hubbub.history.writer import Writer
@@ -32,6 +36,7 @@ from hubbub.http.health import Readiness
 from hubbub.http.routes import add_routes
 from hubbub.loglines import LineWriter
 from hubbub.namespaces.chat import ChatNamespace
+from hubbub.namespaces.presence import PresenceNamespace
 from hubbub.pipeline.answers import DEADLINE_S, Answers
 from hubbub.pipeline.auth import Authenticate
 from hubbub.pipeline.base import Middleware
@@ -97,6 +102,7 @@ class Service:
             on_closed=lambda code: self.metrics.closed.labels(code).inc(),
         )
         self.fanout = self.wire.fanout(CHAT, on_sent=self.metrics.deliveries.inc)
+        self.watch_fanout = self.wire.fanout(PRESENCE, on_sent=self.metrics.deliveries.inc)
         self.writer = Writer(
             self.history,
             max_queued=settings.max_queued,
@@ -113,6 +119,9 @@ class Service:
             channel=self.fanout,
             clock=clock,
             limits=_limits(settings),
+            registry=MemoryRegistry(Exchange(_monotonic_ms), Node(settings.node, secrets.token_hex(8))),
+            watch_channel=self.watch_fanout,
+            quiet_above=settings.quiet_above,
             on_filled=self.metrics.filled.inc,
             on_read=lambda kind: self.metrics.reads.labels(kind).inc(),
         )
@@ -123,18 +132,19 @@ class Service:
             keep=settings.retention_messages or None,
             on_emptied=self.metrics.emptied.inc,
         )
-        # The way of every connect and every event of /chat, outermost first.
-        chat_pipeline: list[Middleware] = [
+        # The way of every connect and every event, outermost first.
+        pipeline: list[Middleware] = [
             Observe(self.metrics),
             Answers(),
             Authenticate(self.sessions, query_tokens=settings.query_tokens),
             RateLimit(enabled=settings.limits),
             Validate(),
         ]
-        self.wire.mount(
-            CHAT,
-            ChatNamespace(self.chat, self.sessions, pipeline=chat_pipeline, metrics=self.metrics, node=settings.node),
-        )
+        for name, namespace in ((CHAT, ChatNamespace), (PRESENCE, PresenceNamespace)):
+            self.wire.mount(
+                name,
+                namespace(self.chat, self.sessions, pipeline=pipeline, metrics=self.metrics, node=settings.node),
+            )
         self.url = ""
 
     def readiness(self) -> Readiness:
@@ -310,6 +320,10 @@ def _history(settings: Settings) -> History:
     except ImportError as error:
         raise StoreError("MongoDB's driver is not installed: pip install 'hubbub[mongo]'.") from error
     return MongoHistory(settings.store)
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def _bounds(settings: Settings) -> Bounds:

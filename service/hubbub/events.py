@@ -1,4 +1,4 @@
-"""The wire contract: every event of `/chat`, its schema, and how it stands to other events. One place.
+"""The wire contract: every event of `/chat` and `/presence`, its schema, and how it stands to other events. One place.
 
 Validation, the reference (`docs/reference/events.md`) and later the AsyncAPI document and the TypeScript types are made
 from these tables. The prose of the contract is in `docs/reference/wire.md`.
@@ -17,6 +17,9 @@ from hubbub.fields import Emoji, Flag, Identifier, Text, Whole, quick_loader
 __all__ = [
     "CHAT",
     "CLIENT_EVENTS",
+    "PRESENCE",
+    "PRESENCE_CLIENT_EVENTS",
+    "PRESENCE_SERVER_EVENTS",
     "PUBLIC_ROOM_ID",
     "SERVER_EVENTS",
     "AuthRefresh",
@@ -28,6 +31,10 @@ __all__ = [
     "MessageOnly",
     "MessageReact",
     "MessageSend",
+    "PresenceGet",
+    "PresenceList",
+    "PresenceRooms",
+    "PresenceSet",
     "ReadMark",
     "RoomCreate",
     "RoomJoin",
@@ -42,12 +49,18 @@ __all__ = [
     "ServerEvent",
     "Typing",
     "chat_event",
+    "presence_event",
 ]
 
 CHAT: Final = "/chat"
+PRESENCE: Final = "/presence"
 PUBLIC_ROOM_ID: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 _MAX_PAGE: Final = 500
+_MOST_WATCHED: Final = 20
+"""Rooms of one request: with a hundred users in each list their answer is about as large as a page of history."""
+
+_MOST_USERS: Final = 50
 _MONTHS_S: Final = 10 * 366 * 24 * 3600
 """The longest ban or mute that can be given in seconds: ten years; without `seconds` it has no end."""
 
@@ -204,6 +217,25 @@ class AuthRefresh(_Request):
     token = Text(required=True, shortest=1, longest=16384)
 
 
+class PresenceRooms(_Request):
+    rooms = fields.List(Identifier(), required=True, validate=validate.Length(min=1, max=_MOST_WATCHED))
+
+
+class PresenceSet(_Request):
+    status = fields.String(required=True, validate=validate.OneOf(["online", "away", "busy", "invisible"]))
+    text = Text(longest=100, single_line=True)
+
+
+class PresenceGet(_Request):
+    users = fields.List(Identifier(), required=True, validate=validate.Length(min=1, max=_MOST_USERS))
+
+
+class PresenceList(_Request):
+    room = Identifier()
+    cursor = Text(longest=1024, allow_none=True)
+    limit = Whole(least=1, most=_MAX_PAGE)
+
+
 @dataclass(frozen=True, slots=True)
 class ClientEvent:
     """An event that clients send. `pipelined` and `free` are the two exceptions to order (see
@@ -297,6 +329,40 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
 )
 
 
+PRESENCE_CLIENT_EVENTS: Final[tuple[ClientEvent, ...]] = (
+    ClientEvent(
+        "presence:watch",
+        PresenceRooms(),
+        "{rooms: {ROOM: {version, count, users}}}",
+        "See who is in these rooms, and be told what changes; all of them, or none if one is refused.",
+    ),
+    ClientEvent("presence:unwatch", PresenceRooms(), "{}", "Be told of these rooms no more."),
+    ClientEvent("presence:set", PresenceSet(), "{status, text}", "Say how one is, on this device."),
+    ClientEvent("presence:get", PresenceGet(), "{users}", "Ask how users are, and when they were last seen."),
+    ClientEvent("presence:list", PresenceList(), "{users, cursor}", "List who is in a room, by id."),
+    ClientEvent("auth:refresh", AuthRefresh(), "{user, expires_at}", "Replace the token of the whole connection."),
+)
+
+_PRESENCE_BY_NAME: Final[Mapping[str, ClientEvent]] = {event.name: event for event in PRESENCE_CLIENT_EVENTS}
+
+PRESENCE_SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
+    ServerEvent("hello", "{user, node, server_time, limits, version}", "The first event of a connection."),
+    ServerEvent(
+        "presence",
+        "{room, version, count, joined, left, changed, users?}",
+        "What changed in a watched room. Coalesced, volatile; `version` rises by one.",
+    ),
+    ServerEvent("room:removed", "{room, reason}", "A room is not watched any more: it is gone, or may not be read."),
+    ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
+    ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
+)
+
+
 def chat_event(name: str) -> ClientEvent | None:
-    """The event of this name, None if the contract has none."""
+    """The event of `/chat` of this name, None if the contract has none."""
     return _BY_NAME.get(name)
+
+
+def presence_event(name: str) -> ClientEvent | None:
+    """The event of `/presence` of this name, None if the contract has none."""
+    return _PRESENCE_BY_NAME.get(name)

@@ -255,6 +255,14 @@ class Settings:
         what="In how many rooms one user may be a member or invited.",
         why="A user's rooms are held in memory while they are connected, so their number is bounded.",
     )
+    quiet_above: int = setting(
+        Whole(low=0, high=1_000_000),
+        100,
+        unit="subscribers",
+        what="Above how many a room is silent about who types and who has read how far.",
+        zero="0: always.",
+        why="Each tells all the others, so what it costs grows with the square of their number.",
+    )
     max_queued: int = setting(
         Whole(low=1, high=1_000_000),
         10_000,

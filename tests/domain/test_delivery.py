@@ -9,6 +9,8 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hubbub.cluster.base import Node
+from hubbub.cluster.memory import Exchange, MemoryRegistry
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.chat import Chat
 from hubbub.domain.delivery import Delivery
@@ -242,6 +244,9 @@ class World:
             channel=self.fanout,
             clock=ManualClock(),
             limits=Limits(),
+            registry=MemoryRegistry(Exchange(ManualClock()), Node("n", "1")),
+            watch_channel=self.fanout,
+            quiet_above=100,
         )
         self.on_the_way: dict[str, list[Written]] = {uid: [] for uid in ROOMS}
         self.listeners: list[Listener] = []

@@ -9,6 +9,7 @@ from hubbub.domain.documents import (
     room_view_document,
     user_document,
 )
+from hubbub.domain.presence.statuses import Face
 from hubbub.history.base import FOREVER, Person, RoomView, Standing
 from tests.support.domain import message_of, room_of
 
@@ -84,18 +85,18 @@ class TestRooms:
 class TestPeople:
     def test_a_user_is_online_or_offline(self) -> None:
         person = Person("ada", "Ada", True)
-        assert user_document(person, online=True) == {
+        assert user_document(person, Face(person, "busy", "lunch")) == {
             "id": "ada",
             "name": "Ada",
             "guest": True,
-            "status": "online",
-            "text": "",
+            "status": "busy",
+            "text": "lunch",
             "last_seen": None,
         }
-        away = user_document(person, online=False, last_seen=5)
+        away = user_document(person, None, last_seen=5)
         assert (away["status"], away["last_seen"]) == ("offline", 5)
 
     def test_a_member_is_a_user_with_a_role(self) -> None:
-        user = user_document(Person("ada", "Ada"), online=True)
+        user = user_document(Person("ada", "Ada"), None)
         member = member_document(Standing("ada", role="member", muted_until=FOREVER), user)
         assert member == {"user": user, "role": "member", "muted_until": FOREVER}

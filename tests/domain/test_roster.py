@@ -136,13 +136,27 @@ class TestLeaving:
         assert roster.user("ada") is None
         assert list(roster.clients("ada")) == []
 
-    async def test_who_was_here_for_long_is_remembered_again_when_they_leave(self, house: ChatHouse) -> None:
-        ada = await house.enter("ada")
-        await house.chat.house.roster.wait_written()
-        house.clock.forward(61)
-        house.leave(ada)
-        await house.chat.house.roster.wait_written()
-        assert (await house.chat.house.history.people(["ada"]))["ada"][1] == house.clock.now
+    async def test_who_had_no_time_to_come_in_holds_nothing(self, house: ChatHouse) -> None:
+        held = house.store.hold("arrival")
+        entering = asyncio.ensure_future(house.enter("ada"))
+        await held.wait()
+        for client in list(house.chat.house.roster.clients("ada")):
+            house.leave(client)
+        held.release()
+        assert (await entering).held is None
+        assert house.chat.house.presence.face("ada") is None
+
+    async def test_a_connection_in_presence_keeps_its_user_and_is_no_client_of_chat(self, house: ChatHouse) -> None:
+        roster = house.chat.house.roster
+        chat = await house.enter("ada")
+        watcher = await roster.enter(RecordingOutlet(), identity_of("ada"), device="tab", watches=True)
+        assert watcher.user is chat.user
+        assert (list(roster.clients("ada")), list(roster.watchers("ada"))) == ([chat], [watcher])
+        house.leave(chat)
+        assert roster.is_online("ada")
+        roster.leave(watcher, clean=True)
+        assert not roster.is_online("ada")
+        assert list(roster.watchers("ada")) == []
 
     async def test_a_short_visit_is_written_once(self, house: ChatHouse) -> None:
         for _ in range(3):

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from hubbub.cluster.base import Node
+from hubbub.cluster.memory import Exchange, MemoryRegistry
 from hubbub.domain.chat import Chat
 from hubbub.domain.limits import Limits
 from hubbub.domain.roster import Client
@@ -103,7 +105,18 @@ class ChatHouse:
             max_batch=256,
             on_written=lambda uid, written: self.chat.written(uid, written),
         )
-        self.chat = Chat(history=seen_by_chat, writer=self.writer, channel=self.fanout, clock=self.clock, limits=limits)
+        self.watch_fanout = Fanout("/presence", batch=PromptBatch())
+        self.chat = Chat(
+            history=seen_by_chat,
+            writer=self.writer,
+            channel=self.fanout,
+            clock=self.clock,
+            limits=limits,
+            registry=MemoryRegistry(Exchange(self.clock), Node("n", "1")),
+            watch_channel=self.watch_fanout,
+            quiet_above=100,
+            now=self.clock,
+        )
         self._keys = 0
 
     async def enter(
@@ -113,11 +126,11 @@ class ChatHouse:
         identity = identity_of(user, roles=roles, rooms=rooms, name=name)
         return await self.chat.house.roster.enter(RecordingOutlet(), identity)
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Client, *, clean: bool = True) -> None:
         outlet = outlet_of(client)
         outlet.is_open = False
         self.fanout.forget(outlet)
-        self.chat.house.roster.leave(client)
+        self.chat.house.roster.leave(client, clean=clean)
 
     async def room(self, owner: Client, room_id: str = "tea", *, kind: str = "public", **more: Any) -> str:
         """A new room, by its id."""

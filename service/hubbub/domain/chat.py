@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hubbub.cluster.base import Registry
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.clock import Clock
@@ -15,16 +16,23 @@ from hubbub.domain.membership import Membership
 from hubbub.domain.permissions import Action
 from hubbub.domain.ports import Channel, WritePort
 from hubbub.domain.posting import Posting
+from hubbub.domain.presence.service import Presence
+from hubbub.domain.presence.watchers import Watchers
 from hubbub.domain.reading import Reading
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client, Roster
+from hubbub.domain.watching import Watching
+from hubbub.domain.whispers import Whispers
 from hubbub.history.base import History, Written
 
 __all__ = ["Chat"]
 
 
 class Chat:
-    """Everything that `/chat` (and later the REST surface) can ask for. `written` is for the writer to call."""
+    """Everything that `/chat` and `/presence` (and later the REST surface) can ask for. `written` is for the writer to
+    call. `watch_channel` has the groups of `/presence`; in rooms of more than `quiet_above` subscribers typing and read
+    marks are not told. `now` is monotonic, in milliseconds; the loop's if it is None.
+    """
 
     def __init__(
         self,
@@ -34,12 +42,19 @@ class Chat:
         channel: Channel,
         clock: Clock,
         limits: Limits,
+        registry: Registry,
+        watch_channel: Channel,
+        quiet_above: int,
+        now: Callable[[], int] | None = None,
         on_filled: Callable[[int], None] | None = None,
         on_read: Callable[[str], None] | None = None,
     ) -> None:
-        roster = Roster(history, clock)
+        presence = Presence(history, registry, clock, now=now)
+        roster = Roster(history, clock, presence)
         active = ActiveRooms(history, channel)
-        self.house = House(history, writer, channel, roster, active, clock, limits)
+        whispers = Whispers(channel, most=quiet_above)
+        watchers = Watchers(presence, watch_channel)
+        self.house = House(history, writer, channel, roster, active, clock, limits, presence, watchers, whispers)
         self._activity = Activity(roster, channel, room_id=self._room_id)
         self._delivery = Delivery(
             history, active, channel, self._activity, on_gone=self.house.close_room, on_filled=on_filled
@@ -47,6 +62,7 @@ class Chat:
         self.rooms = RoomService(self.house)
         self.membership = Membership(self.house, self.rooms)
         self.posting = Posting(self.house)
+        self.watching = Watching(self.house)
         self.reading = Reading(self.house, self._delivery, self.rooms, self.membership, on_read=on_read)
 
     def written(self, uid: str, written: Written) -> None:
@@ -62,12 +78,16 @@ class Chat:
             if room is None or self.house.refusal(client, room, Action.READ) is not None:
                 client.joined.discard(uid)
                 self.house.channel.unsubscribe(client.outlet, uid)
+                if client.held is not None:
+                    self.house.presence.part(client.held, uid)
                 if room is not None:
                     client.outlet.emit("room:removed", {"room": room.id, "reason": "token"})
 
     def suspended(self, client: Client, uid: str) -> None:
         """A connection could not keep up with a room, and is not subscribed to it any more: it is told with `gap`."""
         client.joined.discard(uid)
+        if client.held is not None:
+            self.house.presence.lapse(client.held, uid)
         room = self.house.rooms.by_uid(uid)
         if room is not None:
             client.outlet.emit("gap", {"room": room.id, "head": room.feed.delivered})
@@ -75,13 +95,16 @@ class Chat:
     def start(self) -> None:
         """Begin what runs beside. The store is open."""
         self._delivery.start()
+        self.house.presence.start()
 
     async def close(self) -> None:
         """Stop what runs beside, and wait for what is on its way to the store."""
         self.reading.stop()
         self._activity.stop()
         self._delivery.stop()
+        self.house.whispers.stop()
         await self.house.roster.wait_written()
+        await self.house.presence.close()
 
     def _room_id(self, uid: str) -> str | None:
         room = self.house.rooms.by_uid(uid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from hubbub.domain.presence.statuses import Face
 from hubbub.history.base import MEMBER_ROLES, Message, Person, Room, RoomView, Standing
 
 __all__ = ["member_document", "message_document", "room_document", "room_view_document", "user_document"]
@@ -61,14 +62,17 @@ def room_view_document(view: RoomView) -> dict[str, Any]:
     }
 
 
-def user_document(person: Person, *, online: bool, last_seen: int | None = None) -> dict[str, Any]:
-    """`user`. Until presence is served, a user is online exactly while connected."""
+def user_document(person: Person, face: Face | None, *, last_seen: int | None = None) -> dict[str, Any]:
+    """`user`. `face` is how they look to whoever gets this; None if they are not here, as far as that one may know.
+
+    `last_seen` is null of whoever is here, of whoever never was, and where nobody asked (`presence:get` does).
+    """
     return {
         "id": person.id,
         "name": person.name,
         "guest": person.guest,
-        "status": "online" if online else "offline",
-        "text": "",
+        "status": "offline" if face is None else face.status,
+        "text": "" if face is None else face.text,
         "last_seen": last_seen,
     }
 

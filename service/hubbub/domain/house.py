@@ -13,10 +13,14 @@ from typing import Any
 from hubbub.domain.activerooms import ActiveRoom, ActiveRooms
 from hubbub.domain.clock import Clock
 from hubbub.domain.documents import user_document
+from hubbub.domain.identity import Identity
 from hubbub.domain.limits import Limits
 from hubbub.domain.permissions import Action, decide
 from hubbub.domain.ports import Channel, Outlet, WritePort
-from hubbub.domain.roster import Client, Roster
+from hubbub.domain.presence.service import Presence
+from hubbub.domain.presence.watchers import Watchers
+from hubbub.domain.roster import Client, Roster, User
+from hubbub.domain.whispers import Whispers
 from hubbub.errors import Code, HubbubError
 from hubbub.history.base import History, Person, Standing
 
@@ -39,6 +43,9 @@ class House:
     rooms: ActiveRooms
     clock: Clock
     limits: Limits
+    presence: Presence
+    watchers: Watchers
+    whispers: Whispers
 
     async def find(self, room_id: str) -> ActiveRoom:
         """The room, or `not_found`. Says nothing of who may know it."""
@@ -63,10 +70,13 @@ class House:
 
     def refusal(self, client: Client, room: ActiveRoom, action: Action) -> Code | None:
         """The code of the refusal, None if the client may do this in the room."""
-        if not client.identity.covers(room.id):
+        return self.refusal_of(client.user, client.identity, room, action)
+
+    def refusal_of(self, user: User, identity: Identity, room: ActiveRoom, action: Action) -> Code | None:
+        """The same, for a user with this identity."""
+        if not identity.covers(room.id):
             return "not_found"
-        standing = client.user.standings.get(room.uid)
-        return decide(action, room.record.kind, standing, client.identity, now=self.clock())
+        return decide(action, room.record.kind, user.standings.get(room.uid), identity, now=self.clock())
 
     async def standing(self, uid: str, user: str) -> Standing | None:
         """How any user stands to a room, connected or not."""
@@ -83,9 +93,14 @@ class House:
         seen = (await self.history.people([user_id])).get(user_id)
         return seen[0] if seen is not None else Person(user_id, user_id)
 
-    def user(self, person: Person) -> dict[str, Any]:
-        """`user`, as the roster knows of it now."""
-        return user_document(person, online=self.roster.is_online(person.id))
+    def user(self, person: Person, *, admin: bool = False) -> dict[str, Any]:
+        """`user`, as others see them now, or administrators."""
+        return user_document(person, self.presence.face(person.id, admin=admin))
+
+    def own_user(self, client: Client) -> dict[str, Any]:
+        """`user`, as they see themselves."""
+        face = self.presence.face(client.user.person.id, admin=True)
+        return user_document(client.user.person, face)
 
     def outlets(self, user_id: str, room: ActiveRoom, *, skip: Client | None = None) -> list[Outlet]:
         """The connections of a user whose tokens reach this room."""
@@ -99,6 +114,18 @@ class House:
             user = self.user(await self.person(user_id))
             self.channel.publish(room.uid, "member", {"room": room.id, "user": user, **news})
 
+    def end_membership(self, room: ActiveRoom, user_id: str, reason: str) -> None:
+        """A user is not in a room any more: none of their connections is subscribed to it, and none watches it that may
+        not read it now.
+        """
+        for each in self.roster.clients(user_id):
+            each.joined.discard(room.uid)
+            self.channel.unsubscribe(each.outlet, room.uid)
+        for each in self.roster.watchers(user_id):
+            if self.refusal(each, room, Action.READ) is not None:
+                self.watchers.end(each, room.uid, reason)
+        self.presence.leave(user_id, room.uid)
+
     def close_room(self, room: ActiveRoom) -> None:
         """A room is gone from the store: tell its members, whoever was invited and its subscribers, and forget it."""
         document = {"room": room.id, "reason": "deleted"}
@@ -111,5 +138,8 @@ class House:
         self.channel.publish(room.uid, "room:removed", document)
         self.channel.send_many(elsewhere, "room:removed", document)
         self.channel.close(room.uid)
+        self.presence.close_room(room.uid)
+        for each in self.roster.watching(room.uid):
+            self.watchers.end(each, room.uid, "deleted")
         self.rooms.forget(room.uid)
         self.roster.forget_room(room.uid)

@@ -40,7 +40,7 @@ class Membership:
         left = await self._house.history.leave(room.uid, user)
         if left.ended is None:
             return {}  # Somebody removed the user meanwhile, and has told everybody of it.
-        self._forget(room, user, left.members, standing=left.standing)
+        self._forget(room, user, left.members, standing=left.standing, reason="left")
         self._tell_removed(room, user, {"reason": "left"}, skip=client)
         await self._tell_room(room, user, left.heir, was_member=left.ended in MEMBER_ROLES)
         return {}
@@ -65,7 +65,7 @@ class Membership:
         left = await self._house.history.leave(room.uid, user)
         if left.ended is None:
             raise HubbubError("not_found", "There is no such member.")
-        self._forget(room, user, left.members, standing=left.standing)
+        self._forget(room, user, left.members, standing=left.standing, reason="kicked")
         self._tell_removed(room, user, {"reason": "kicked"} | self._words(request))
         await self._tell_room(room, user, left.heir, was_member=left.ended in MEMBER_ROLES)
         return {}
@@ -80,7 +80,7 @@ class Membership:
         standing, was_member, count, heir = await self._house.history.ban(
             room.uid, request["user"], until=self._until(seconds)
         )
-        self._forget(room, request["user"], count, standing=standing)
+        self._forget(room, request["user"], count, standing=standing, reason="banned")
         if standing.knew:
             self._tell_removed(room, request["user"], {"reason": "banned"} | self._words(request))
         await self._tell_room(room, request["user"], heir, was_member=was_member)
@@ -117,18 +117,14 @@ class Membership:
         """`room:members`."""
         room = await self._house.enter(client, request["room"], Action.MEMBERS)
         limit = request.get("limit", self._house.limits.page_default)
-        return await self.list_members(room, limit=limit, cursor=request.get("cursor"))
+        page = await self._house.history.members(room.uid, limit=limit, cursor=request.get("cursor"))
+        return {"members": self.listed(page.members, admin=client.identity.is_admin), "cursor": page.cursor}
 
     # -- for the other services --------------------------------------------------------------------------------------
 
-    async def list_members(self, room: ActiveRoom, *, limit: int, cursor: str | None) -> dict[str, Any]:
-        """`{members, cursor}`."""
-        page = await self._house.history.members(room.uid, limit=limit, cursor=cursor)
-        return {"members": self.listed(page.members), "cursor": page.cursor}
-
-    def listed(self, members: Sequence[tuple[Standing, Person]]) -> list[dict[str, Any]]:
-        """The documents of members."""
-        return [member_document(standing, self._house.user(person)) for standing, person in members]
+    def listed(self, members: Sequence[tuple[Standing, Person]], *, admin: bool = False) -> list[dict[str, Any]]:
+        """The documents of members, as others see them, or administrators."""
+        return [member_document(standing, self._house.user(person, admin=admin)) for standing, person in members]
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -147,14 +143,12 @@ class Membership:
         if target_rank >= rank(kind, own, client.identity, now):
             raise HubbubError("forbidden", "Only upon members of a lower role.")
 
-    def _forget(self, room: ActiveRoom, user: str, count: int, *, standing: Standing | None) -> None:
+    def _forget(self, room: ActiveRoom, user: str, count: int, *, standing: Standing | None, reason: str) -> None:
         """A membership or an invitation is over in the store: so it is in memory. `standing` is what stays of it."""
         house = self._house
         house.roster.update(room.uid, user, standing)
         room.set_members(count)
-        for each in house.roster.clients(user):
-            each.joined.discard(room.uid)
-            house.channel.unsubscribe(each.outlet, room.uid)
+        house.end_membership(room, user, reason)
 
     def _tell_removed(self, room: ActiveRoom, user: str, why: dict[str, Any], *, skip: Client | None = None) -> None:
         """`room:removed`, to all connections of the user."""

@@ -101,18 +101,12 @@ class Posting:
         return await self._change(room, request["id"], edit)
 
     async def typing(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
-        """`typing`: to the room's subscribers, apart from this connection. Nothing is kept."""
+        """`typing`: to the room's subscribers, apart from this connection, unless one is invisible. Nothing is kept."""
         room = await self._house.enter(client, request["room"], Action.TYPING)
-        person = client.user.person
-        document = {"room": room.id, "user": person.id, "on": request["on"]}
-        self._house.channel.publish(
-            room.uid,
-            "typing",
-            document,
-            skip=client.outlet,
-            volatile=True,
-            key=("typing", room.uid, client.user.person.id),
-        )
+        user = client.user.person.id
+        if not self._house.presence.is_hidden(user):
+            document = {"room": room.id, "user": user, "on": request["on"]}
+            self._house.whispers.say(room.uid, "typing", user, document, skip=client.outlet)
         return {}
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -70,6 +70,21 @@ class Reading:
         room = await self._house.enter(client, request["room"], Action.JOIN)
         self._house.channel.unsubscribe(client.outlet, room.uid)
         client.joined.discard(room.uid)
+        try:
+            return await self._land(client, room, request, after_ack)
+        except BaseException:
+            if client.held is not None:
+                self._house.presence.lapse(client.held, room.uid)
+            raise
+
+    async def _land(
+        self,
+        client: Client,
+        room: ActiveRoom,
+        request: dict[str, Any],
+        after_ack: Callable[[Callable[[], None]], None],
+    ) -> dict[str, Any]:
+        """The rest of a join."""
         await client.outlet.wait_room()
         await self._become_member(client, room)
         for _ in range(_JOIN_TRIES):
@@ -99,6 +114,8 @@ class Reading:
         if client.outlet.is_open:
             self._house.channel.subscribe(client.outlet, room.uid)
             client.joined.add(room.uid)
+            if client.held is not None:
+                self._house.presence.join(client.held, room.uid)
             if backlog:
                 events = [self._pages.event(room, rev, message) for rev, message in backlog]
                 after_ack(lambda: self._send(client, events))
@@ -163,17 +180,20 @@ class Reading:
         return {"messages": hits, "cursor": page.cursor}
 
     async def mark(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
-        """`read:mark`. The room's subscribers and the user's other connections get `read`."""
+        """`read:mark`. The user's other connections get `read`, and so do the room's subscribers, unless there are many
+        or the user is invisible.
+        """
         room = await self._house.enter(client, request["room"], Action.MARK)
         user = client.user.person.id
         read_seq, unread = await self._house.history.mark_read(room.uid, user, request["seq"])
         document = {"room": room.id, "user": user, "seq": read_seq}
         key = ("read", room.uid, user)
-        self._house.channel.publish(room.uid, "read", document, skip=client.outlet, volatile=True, key=key)
+        hidden = self._house.presence.is_hidden(user)
+        quiet = hidden or not self._house.whispers.say(room.uid, "read", user, document, skip=client.outlet)
         others = [
             each.outlet
             for each in self._house.roster.clients(user)
-            if each is not client and room.uid not in each.joined and each.identity.covers(room.id)
+            if each is not client and (quiet or room.uid not in each.joined) and each.identity.covers(room.id)
         ]
         self._house.channel.send_many(others, "read", document, volatile=True, key=key)
         return {"read_seq": read_seq, "unread": unread}

@@ -15,18 +15,18 @@ from hubbub.domain.clock import Clock
 from hubbub.domain.few import Few
 from hubbub.domain.identity import Identity
 from hubbub.domain.ports import Outlet
+from hubbub.domain.presence.holdings import Held
+from hubbub.domain.presence.service import Presence
 from hubbub.errors import HubbubError
 from hubbub.history.base import MEMBER_ROLES, History, Person, Standing
 
 __all__ = ["Client", "Roster", "User"]
 
-_SEEN_EVERY_MS = 60_000
-"""`last_seen` is written at most this often for a user."""
-
 
 @dataclass(slots=True, eq=False)
 class User:
-    """A user with at least one connection. `changed` are standings that changed while the others were being loaded.
+    """A user with at least one connection: `clients` are those in /chat, `watchers` those in /presence. `changed` are
+    standings that changed while the others were being loaded.
 
     Most users have one connection, and a dictionary for it would take more than all else here.
     """
@@ -34,41 +34,52 @@ class User:
     person: Person
     standings: dict[str, Standing] = field(default_factory=dict)
     clients: tuple[Client, ...] = ()
+    watchers: tuple[Client, ...] = ()
     loading: asyncio.Task[None] | None = None
     changed: dict[str, Standing | None] | None = None
-    seen_at: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """One connection of a user. `joined` are the uids of the rooms that it is subscribed to."""
+    """One connection of a user. `joined` are the uids of the rooms that it is subscribed to, or watches. `held` is what
+    presence knows of it.
+    """
 
     outlet: Outlet
     user: User
     identity: Identity
     joined: MutableSet[str] = field(default_factory=Few)
+    held: Held | None = None
 
 
 class Roster:
     """The users and clients of this node."""
 
-    def __init__(self, history: History, clock: Clock) -> None:
+    def __init__(self, history: History, clock: Clock, presence: Presence) -> None:
         self._history = history
         self._clock = clock
+        self._presence = presence
         self._users: dict[str, User] = {}
         self._members: dict[str, dict[User, None]] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     # -- coming and going --------------------------------------------------------------------------------------------
 
-    async def enter(self, outlet: Outlet, identity: Identity) -> Client:
-        """A connection came. Raises `unavailable` if its user's standings cannot be read."""
+    async def enter(
+        self, outlet: Outlet, identity: Identity, *, device: str | None = None, watches: bool = False
+    ) -> Client:
+        """A connection came: of /presence if it `watches`, else of /chat. `device` is the id of its transport; where
+        there is none, its own. Raises `unavailable` if its user's standings cannot be read.
+        """
         user = self._users.get(identity.user)
         if user is None:
             user = self._users[identity.user] = User(identity.person)
             user.loading = asyncio.ensure_future(self._load(user))
         client = Client(outlet, user, identity)
-        user.clients += (client,)
+        if watches:
+            user.watchers += (client,)
+        else:
+            user.clients += (client,)
         if user.loading is not None:
             try:
                 await asyncio.shield(user.loading)
@@ -76,6 +87,8 @@ class Roster:
                 # Refused, or nobody waits any more: a connect has a deadline, and whoever missed it is not here.
                 self.leave(client)
                 raise
+        if client in user.clients or client in user.watchers:
+            client.held = self._presence.connect(identity.person, outlet.id if device is None else device)
         self.rename(client, identity.person)
         return client
 
@@ -84,18 +97,21 @@ class Roster:
         if client.user.person != person:
             client.user.person = person
             self._remember(client.user)
+        if client.held is not None:
+            self._presence.rename(client.held, person)
 
-    def leave(self, client: Client) -> None:
-        """A connection is gone."""
+    def leave(self, client: Client, *, clean: bool = False) -> None:
+        """A connection is gone, with a goodbye if `clean`."""
         user = client.user
+        if client.held is not None:
+            self._presence.disconnect(client.held, clean=clean)
         user.clients = tuple(each for each in user.clients if each is not client)
-        if user.clients or self._users.get(user.person.id) is not user:
+        user.watchers = tuple(each for each in user.watchers if each is not client)
+        if user.clients or user.watchers or self._users.get(user.person.id) is not user:
             return
         del self._users[user.person.id]
         for uid in user.standings:
             self._forget_member(uid, user)
-        if user.loading is None and self._clock() - user.seen_at >= _SEEN_EVERY_MS:
-            self._remember(user)
 
     async def refresh(self, client: Client) -> None:
         """A connection that is gone still has events waiting, and nobody keeps its user's standings: read them anew."""
@@ -119,6 +135,15 @@ class Roster:
     def clients(self, user_id: str) -> Iterable[Client]:
         user = self._users.get(user_id)
         return user.clients if user is not None else ()
+
+    def watchers(self, user_id: str) -> Iterable[Client]:
+        """The connections of a user in /presence."""
+        user = self._users.get(user_id)
+        return user.watchers if user is not None else ()
+
+    def watching(self, uid: str) -> Iterable[Client]:
+        """The connections that watch a room. Looks at every user: for what is rare."""
+        return [each for user in self._users.values() for each in user.watchers if uid in each.joined]
 
     def members(self, uid: str) -> Iterable[User]:
         """The connected members of a room."""
@@ -187,15 +212,12 @@ class Roster:
         for uid, standing in arrival.standings.items():
             if uid not in changed:
                 self._set(user, uid, standing)
-        known = arrival.known
-        if known is not None:
-            user.seen_at = known[1]
-        if known is None or known[0] != user.person:
+        if arrival.known is None or arrival.known[0] != user.person:
             self._remember(user)
 
     def _remember(self, user: User) -> None:
-        user.seen_at = self._clock()
-        task = asyncio.ensure_future(self._write_person(user.person, user.seen_at))
+        self._presence.last_seen.wrote(user.person.id)
+        task = asyncio.ensure_future(self._write_person(user.person, self._clock()))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

@@ -37,7 +37,7 @@ def guest_handler(tokens: TokenVerifier) -> Callable[[web.Request], Awaitable[we
             raise HubbubError("not_found", "Guests are not admitted here.")
         body = await read_body(request, schema, max_bytes=MAX_REQUEST_BYTES)
         token, identity = tokens.mint_guest(body["name"])
-        user = user_document(identity.person, online=False)
+        user = user_document(identity.person, None)
         return web.json_response({"token": token, "user": user}, headers={"Cache-Control": "no-store"})
 
     return guest

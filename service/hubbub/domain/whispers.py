@@ -1,0 +1,90 @@
+"""Typing and read marks: told at once, and then no more than once in a window for each user and room; the newest wins.
+
+Of such word everybody in the room gets a copy from everybody else, so a room of a thousand would be busy with nothing
+else: above a size it is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hubbub.domain.ports import Channel, Outlet
+
+__all__ = ["Whispers"]
+
+WINDOW_S: Final = 0.5
+"""Who types says so again every few seconds. A client that says it at each key is heard twice a second."""
+
+_Key = tuple[str, str, str]
+
+
+class Whispers:
+    """`most` is how many subscribers a room may have, so that typing and read marks are told in it."""
+
+    def __init__(self, channel: Channel, *, most: int) -> None:
+        self._channel = channel
+        self._most = most
+        self._newest: dict[_Key, tuple[Mapping[str, Any], Outlet] | None] = {}
+        """What waits for the end of the window of each key; None if nothing does."""
+
+        self._windows: deque[tuple[float, _Key]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def say(self, uid: str, event: str, user: str, document: Mapping[str, Any], *, skip: Outlet) -> bool:
+        """Tell a room's subscribers, but not `skip`, what a user does; False if the room is too large for that."""
+        if self._channel.size(uid) > self._most:
+            return False
+        key = (event, uid, user)
+        if key in self._newest:
+            self._newest[key] = (document, skip)
+        else:
+            self._tell(key, document, skip)
+        return True
+
+    def flush(self) -> None:
+        """End all windows now, and tell what waits for it."""
+        windows, self._windows = self._windows, deque()
+        self._stop_timer()
+        for _, key in windows:
+            self._end(key)
+
+    def stop(self) -> None:
+        """Forget what waits."""
+        self._stop_timer()
+        self._windows.clear()
+        self._newest.clear()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, key: _Key, document: Mapping[str, Any], skip: Outlet) -> None:
+        event, uid, _ = key
+        self._newest[key] = None
+        loop = asyncio.get_running_loop()
+        self._windows.append((loop.time() + WINDOW_S, key))
+        if self._timer is None:
+            self._timer = loop.call_at(self._windows[0][0], self._on_time)
+        self._channel.publish(uid, event, document, skip=skip, volatile=True, key=key)
+
+    def _end(self, key: _Key) -> None:
+        waiting = self._newest.pop(key)
+        if waiting is not None and self._channel.size(key[1]) <= self._most:
+            self._tell(key, *waiting)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        ended: list[_Key] = []
+        while self._windows and self._windows[0][0] <= loop.time():
+            ended.append(self._windows.popleft()[1])
+        for key in ended:
+            self._end(key)
+        if self._windows and self._timer is None:
+            self._timer = loop.call_at(self._windows[0][0], self._on_time)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
