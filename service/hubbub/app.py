@@ -14,14 +14,13 @@ import os
 import secrets
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import web
 
 from hubbub.cluster.base import Node
-from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
 from hubbub.domain.limits import Limits
@@ -119,7 +118,7 @@ class Service:
             channel=self.fanout,
             clock=clock,
             limits=_limits(settings),
-            registry=MemoryRegistry(Exchange(_monotonic_ms), Node(settings.node, secrets.token_hex(8))),
+            registry=LoneRegistry(Node(settings.node, secrets.token_hex(8))),
             watch_channel=self.watch_fanout,
             quiet_above=settings.quiet_above,
             on_filled=self.metrics.filled.inc,
@@ -320,10 +319,6 @@ def _history(settings: Settings) -> History:
     except ImportError as error:
         raise StoreError("MongoDB's driver is not installed: pip install 'hubbub[mongo]'.") from error
     return MongoHistory(settings.store)
-
-
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
 
 
 def _bounds(settings: Settings) -> Bounds:

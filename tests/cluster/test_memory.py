@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from hubbub.cluster.base import Announcement, Node, Share
-from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.memory import Exchange, LoneRegistry, MemoryRegistry
 from tests.support.domain import ManualClock
+
+
+class TestLone:
+    async def test_there_is_nobody_else(self) -> None:
+        registry = LoneRegistry(Node("n", "1"))
+        await registry.open(lambda news: None)
+        await registry.watch("tea")
+        await registry.announce(
+            [Announcement(1, "ada", Share("ada", "Ada", False, "online", rooms=frozenset({"tea"})))]
+        )
+        renewal = await registry.renew()
+        assert (registry.is_lone, renewal.lapsed, dict(renewal.living)) == (True, False, {})
+        assert ((await registry.room("tea")).announcements, await registry.users(["ada"])) == ([], {})
+        await registry.unwatch("tea")
+        await registry.withdraw()
+        await registry.close()
 
 
 class TestAlone:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubbub.cluster.base import Node
-from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.chat import Chat
 from hubbub.domain.delivery import Delivery
@@ -244,7 +244,7 @@ class World:
             channel=self.fanout,
             clock=ManualClock(),
             limits=Limits(),
-            registry=MemoryRegistry(Exchange(ManualClock()), Node("n", "1")),
+            registry=LoneRegistry(Node("n", "1")),
             watch_channel=self.fanout,
             quiet_above=100,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hubbub.cluster.base import Node
-from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.chat import Chat
 from hubbub.domain.limits import Limits
 from hubbub.domain.roster import Client
@@ -112,7 +112,7 @@ class ChatHouse:
             channel=self.fanout,
             clock=self.clock,
             limits=limits,
-            registry=MemoryRegistry(Exchange(self.clock), Node("n", "1")),
+            registry=LoneRegistry(Node("n", "1")),
             watch_channel=self.watch_fanout,
             quiet_above=100,
             now=self.clock,

@@ -134,6 +134,11 @@ class Registry(Protocol):
     @property
     def node(self) -> Node: ...
 
+    @property
+    def is_lone(self) -> bool:
+        """Whether there is no other node, and never will be. Then nobody has to be told anything, or to renew."""
+        ...
+
     async def open(self, on_news: Callable[[News], None]) -> None:
         """Take the lease. `on_news` is called on the event loop, and must not raise. `conflict` if another boot holds
         the name: once its lease is over, the name is free.

@@ -1,6 +1,5 @@
-"""The registry for nodes of one process: for a service that runs alone, and for tests of several nodes.
-
-`Exchange` is what the nodes share. Where there is only one it costs a reference per user.
+"""The registry in memory: `LoneRegistry` for a service that runs alone, which keeps nothing because nobody asks, and
+`MemoryRegistry` for several nodes of one process, which share an `Exchange`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Renewal, RoomReading, Share
 from hubbub.errors import HubbubError
 
-__all__ = ["Exchange", "MemoryRegistry"]
+__all__ = ["Exchange", "LoneRegistry", "MemoryRegistry"]
 
 
 @dataclass(slots=True)
@@ -61,8 +60,50 @@ class Exchange:
             del self._seats[node]
 
 
+class LoneRegistry:
+    """See `base.Registry`. There is no other node."""
+
+    is_lone = True
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def node(self) -> Node:
+        return self._node
+
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        """There will be no news."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def withdraw(self) -> None:
+        """Nothing was said."""
+
+    async def renew(self) -> Renewal:
+        return Renewal(lapsed=False, living={})
+
+    async def announce(self, announcements: Sequence[Announcement]) -> None:
+        """Nobody listens."""
+
+    async def watch(self, uid: str) -> None:
+        """Nobody else is in any room."""
+
+    async def unwatch(self, uid: str) -> None:
+        """Nor was."""
+
+    async def room(self, uid: str) -> RoomReading:
+        return RoomReading([], {})
+
+    async def users(self, ids: Sequence[str]) -> Mapping[str, Sequence[Share]]:
+        return {}
+
+
 class MemoryRegistry:
     """See `base.Registry`."""
+
+    is_lone = False
 
     def __init__(self, exchange: Exchange, node: Node) -> None:
         self._exchange = exchange

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hubbub.cluster.base import LEASE_MS, RENEW_MS, Announcement, News, Node, Renewal, RoomReading, Share
-from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.memory import Exchange, LoneRegistry, MemoryRegistry
 from hubbub.domain.presence.holdings import GRACE_MS, Held
 from hubbub.domain.presence.service import Presence
 from hubbub.domain.presence.watched import COUNT_WINDOW_MS, WINDOW_MS, Diff
@@ -37,6 +37,8 @@ class FlakyRegistry:
         self.is_away = False
         self.is_deaf = False
         self.calls: list[str] = []
+
+    is_lone = False
 
     @property
     def node(self) -> Node:
@@ -151,6 +153,20 @@ class TestAlone:
             assert node.store.seen == {"ada": WALL + 3110 + WINDOW_MS}
 
         on_nodes(story, "a")
+
+    def test_a_node_that_is_alone_for_good_has_no_task_and_says_nothing(self) -> None:
+        async def run() -> None:
+            presence = Presence(cast(History, Store()), LoneRegistry(Node("n", "1")), lambda: WALL + loop_ms())
+            presence.start()
+            held = presence.connect(person("ada"), "tab")
+            presence.disconnect(held, clean=True)
+            await presence.prepare("tea")
+            assert presence.watch("tea", admin=False).count == 0
+            presence.unwatch("tea", admin=False)
+            assert (presence._task, presence._unsaid) == (None, {})
+            await presence.close()
+
+        run_in_virtual_time(run())
 
     def test_a_node_that_is_alone_reads_nothing(self) -> None:
         async def story(node: PresentNode) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from hubbub.cluster.base import Node
-from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.presence.service import Presence
 from hubbub.domain.presence.watched import WINDOW_MS
 from hubbub.domain.presence.watchers import Watchers
@@ -20,7 +20,7 @@ from tests.support.presence import person
 class Lobby:
     def __init__(self) -> None:
         self.clock = ManualClock()
-        registry = MemoryRegistry(Exchange(self.clock), Node("n", "1"))
+        registry = LoneRegistry(Node("n", "1"))
         self.presence = Presence(cast(History, None), registry, self.clock, now=self.clock)
         self.fanout = Fanout("/presence", batch=PromptBatch())
         self.watchers = Watchers(self.presence, self.fanout)

@@ -1,7 +1,7 @@
 """Presence with a loop, a registry and a store around its core.
 
 Every method that tells of something happening is a plain call. What takes time is done beside: windows and graces by
-one timer, word to and from other nodes by one task. Without other nodes the task does next to nothing.
+one timer, word to and from other nodes by one task. A node that is alone for good has no such task.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Presence:
     # -- life --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Talk with other nodes from now on. More calls change nothing."""
-        if self._task is None:
+        """Talk with other nodes from now on, if there can be any. More calls change nothing."""
+        if self._task is None and not self._registry.is_lone:
             self._task = asyncio.ensure_future(self._run())
 
     async def close(self) -> None:
@@ -244,6 +244,8 @@ class Presence:
         self._timer = loop.call_later(max(due - self._begin(), 0) / 1000, self.ring)
 
     def _on_share(self, user: str, left: frozenset[str]) -> None:
+        if self._registry.is_lone:
+            return
         self._unsaid[user] = self._unsaid.get(user, frozenset()) | left
         self._news.set()
 
