@@ -139,8 +139,8 @@ class TestWatching:
     @pytest.mark.parametrize(
         ("error", "takes_s", "reason"),
         [
-            (UNREACHABLE, 0.0, "the store does not answer: The server cannot be reached."),
-            (None, 3600.0, "the store does not answer: it takes too long."),
+            (UNREACHABLE, 0.0, "the store is away: The server cannot be reached."),
+            (None, 3600.0, "the store is away: It takes too long to answer."),
             (ZeroDivisionError(), 0.0, "the store cannot be looked at."),
         ],
     )
@@ -176,7 +176,7 @@ class TestWatching:
                     door.error = HubbubError("unavailable", text)
                     await asyncio.sleep(module.CHECK_EVERY_S * 2)
             reasons = [state.reason for state in told]
-            assert reasons == ["", "the store does not answer: One.", "the store does not answer: Two."]
+            assert reasons == ["", "the store is away: One.", "the store is away: Two."]
             assert [line["event"] for line in logs] == ["store.up", "store.away"]
             await watch.close()
 

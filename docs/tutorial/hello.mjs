@@ -41,6 +41,7 @@ async function join() {
   let page = await request('room:join', { since, epoch })
   epoch = page.room.epoch
   for (;;) {
+    if (page.outcome === 'reset') held.clear() // What it had is of another history, such as before a back-up was put back.
     page.messages.forEach(show)
     since = page.next
     if (since >= page.head) return

@@ -115,9 +115,9 @@ class StoreWatch:
             async with asyncio.timeout(CHECK_S):
                 await self._history.check()
         except HubbubError as error:
-            return StoreState("away", f"the store does not answer: {error.message}")
+            return StoreState("away", f"the store is away: {error.message}")
         except TimeoutError:
-            return StoreState("away", "the store does not answer: it takes too long.")
+            return StoreState("away", "the store is away: It takes too long to answer.")
         except Exception as error:
             _log.error("store.check_broken", exc_info=error)
             return StoreState("away", "the store cannot be looked at.")

@@ -218,6 +218,7 @@ class _ToStructlog(logging.Handler):
                 # Anybody can send it, and nobody has to mend it.
                 log.debug("http.malformed", kind=type(error).__name__)
                 return
-            log.log(record.levelno, "library", logger=record.name, text=record.getMessage(), exc_info=record.exc_info)
+            event = "note" if record.name.startswith("hubbub.") else "library"
+            log.log(record.levelno, event, logger=record.name, text=record.getMessage(), exc_info=record.exc_info)
         except Exception:
             self.handleError(record)

@@ -171,7 +171,8 @@ class TestMongodbAtTheStart:
         async with running_service(tmp_path, **on_mongodb(mongo_server)) as service:
             status, document = await ready(service)
             assert (status, document["status"]) == (503, "starting")
-            assert document["reasons"] == ["the store cannot be reached yet: The store does not answer."]
+            assert document["reasons"][0].startswith("the store cannot be reached yet: No server at 127.0.0.1:")
+            assert "Connect call failed" in document["reasons"][0]
             async with aiohttp.ClientSession() as session:
                 handshake = f"{service.url}/socket.io/?EIO=4&transport=polling"
                 async with session.get(handshake) as response:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import pymongo
 from pymongo.monitoring import CommandListener
 
 from hubbub.errors import HubbubError
@@ -42,20 +41,26 @@ from hubbub.history.base import (
     StandingPage,
     Views,
 )
-from hubbub.history.mongo_batch import Committer
+from hubbub.history.mongo_batch import TOO_FAST, Committer
 from hubbub.history.mongo_errors import RETRY_AFTER_S, translated
+from hubbub.history.mongo_incarnation import read_incarnation
 from hubbub.history.mongo_marks import mark_read
 from hubbub.history.mongo_membership import Memberships
 from hubbub.history.mongo_messages import MessageReader
 from hubbub.history.mongo_retention import Retention
 from hubbub.history.mongo_search import Searcher
-from hubbub.history.mongo_server import MongoServer
+from hubbub.history.mongo_server import CALL_TIMEOUT_MS, MongoServer
 
 __all__ = ["MongoHistory"]
 
 logger: Final = logging.getLogger(__name__)
 
 CHECK_S: Final = 2.0
+
+CALL_S: Final = CALL_TIMEOUT_MS / 1000
+"""How long one method may take, whatever number of calls to the server it makes. Not for what is worked off in a task
+that others wait for as well: it would inherit the time of the first.
+"""
 
 BURIAL_S: Final = 300.0
 """How often deleted rooms are looked for whose node went before it had cleared them away."""
@@ -80,6 +85,7 @@ class MongoHistory:
         self._clock = clock
         self._listeners = listeners
         self._parts: _Parts | None = None
+        self._incarnation = ""
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -87,6 +93,8 @@ class MongoHistory:
         server = MongoServer(self._uri, listeners=self._listeners)
         try:
             await server.connect()
+            async with translated():
+                self._incarnation = await read_incarnation(server)
         except BaseException:
             await server.close()
             raise
@@ -98,9 +106,12 @@ class MongoHistory:
             await parts.close()
 
     async def check(self) -> None:
-        async with translated():
-            with pymongo.timeout(CHECK_S):
-                await self._open_parts.server.meta.update_one({"_id": "pulse"}, {"$set": {"at": self._clock()}})
+        async with translated(CHECK_S):
+            await self._open_parts.server.meta.update_one({"_id": "pulse"}, {"$set": {"at": self._clock()}})
+
+    @property
+    def incarnation(self) -> str:
+        return self._incarnation
 
     @property
     def _open_parts(self) -> _Parts:
@@ -115,14 +126,18 @@ class MongoHistory:
         return uid
 
     async def commit(self, batch: Sequence[Insert | Change]) -> Sequence[Outcome]:
-        return await self._open_parts.commit(batch)
+        outcomes = await self._open_parts.commit(batch)
+        first = outcomes[0] if outcomes else None
+        if isinstance(first, HubbubError) and all(_is_unavailable(outcome) for outcome in outcomes):
+            raise first  # The store is away, which is no matter of single writes.
+        return outcomes
 
     async def message(self, uid: str, seq: int) -> Message | None:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.message(uid, seq)
 
     async def message_by_key(self, uid: str, sender: str, key: str) -> Message | None:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.by_key(uid, sender, key)
 
     async def page(
@@ -135,31 +150,31 @@ class MongoHistory:
         limit: int,
         max_bytes: int,
     ) -> MessagePage:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.page(
                 uid, before=before, after=after, around=around, limit=limit, max_bytes=max_bytes
             )
 
     async def changes(self, uid: str, *, since: int, limit: int, max_bytes: int) -> MessagePage:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.changes(uid, since=since, limit=limit, max_bytes=max_bytes)
 
     async def revisions(self, uid: str, *, after: int, upto: int) -> Sequence[tuple[int, Message]]:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.revisions(uid, after=after, upto=upto)
 
     async def head(self, uid: str) -> int:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.head(uid)
 
     async def heads(self, uids: Sequence[str]) -> Mapping[str, int]:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.reader.heads(uids)
 
     async def search(
         self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
     ) -> SearchPage:
-        async with translated():
+        async with translated(CALL_S):
             return await self._open_parts.searcher.search(
                 uids=uids, public=public, phrases=phrases, limit=limit, cursor=cursor
             )
@@ -171,11 +186,11 @@ class MongoHistory:
     # -- rooms -------------------------------------------------------------------------------------------------------
 
     async def create_room(self, room: Room, members: Sequence[tuple[Standing, Person]]) -> Room:
-        async with translated():
+        async with translated(CALL_S):
             return await rooms.create_room(self._open_parts.server, room, members, at=self._clock())
 
     async def room(self, id: str) -> Room | None:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_room(self._open_parts.server, id, now=self._clock())
 
     async def update_room(
@@ -188,12 +203,12 @@ class MongoHistory:
         slow_mode_s: int | None = None,
     ) -> Room:
         values = {"title": title, "topic": topic, "capacity": capacity, "slow_mode_s": slow_mode_s}
-        async with translated():
+        async with translated(CALL_S):
             return await rooms.update_room(self._open_parts.server, uid, values=values)
 
     async def delete_room(self, uid: str) -> bool:
         parts = self._open_parts
-        async with translated():
+        async with translated(CALL_S):
             deleted = await rooms.delete_room(parts.server, uid, at=self._clock())
         parts.committer.forget(uid)
         parts.graves.set()
@@ -202,7 +217,7 @@ class MongoHistory:
     async def rooms(
         self, *, user: str, query: str | None, mine: bool, everything: bool, limit: int, cursor: str | None
     ) -> RoomPage:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_rooms(
                 self._open_parts.server,
                 user=user,
@@ -215,11 +230,11 @@ class MongoHistory:
             )
 
     async def view(self, uid: str, user: str) -> RoomView | None:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_view(self._open_parts.server, uid, user, now=self._clock())
 
     async def views(self, uid: str, users: Sequence[str], *, members_most: int) -> Views | None:
-        async with translated():
+        async with translated(CALL_S):
             return await landings.read_views(
                 self._open_parts.server, uid, users, members_most=members_most, now=self._clock()
             )
@@ -228,7 +243,7 @@ class MongoHistory:
         self, uid: str, user: str, *, since: int | None, limit: int, max_bytes: int, members_most: int
     ) -> Landing | None:
         parts = self._open_parts
-        async with translated():
+        async with translated(CALL_S):
             return await landings.read_landing(
                 parts.server,
                 parts.reader,
@@ -244,23 +259,23 @@ class MongoHistory:
     # -- standings ---------------------------------------------------------------------------------------------------
 
     async def standing(self, uid: str, user: str) -> Standing | None:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_standing(self._open_parts.server, uid, user, now=self._clock())
 
     async def standings_of(self, user: str) -> Mapping[str, Standing]:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_standings_of(self._open_parts.server, user, now=self._clock())
 
     async def arrival(self, user: str) -> Arrival:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_arrival(self._open_parts.server, user, now=self._clock())
 
     async def members(self, uid: str, *, limit: int, cursor: str | None) -> StandingPage:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_members(self._open_parts.server, uid, limit=limit, cursor=cursor, now=self._clock())
 
     async def member_ids(self, uid: str, candidates: Sequence[str]) -> frozenset[str]:
-        async with translated():
+        async with translated(CALL_S):
             return await lists.read_member_ids(self._open_parts.server, uid, candidates, now=self._clock())
 
     async def join(
@@ -290,18 +305,22 @@ class MongoHistory:
             return await self._open_parts.memberships.ban(uid, user, until=until)
 
     async def mark_read(self, uid: str, user: str, seq: int) -> tuple[int, int]:
-        async with translated():
+        async with translated(CALL_S):
             return await mark_read(self._open_parts.server, uid, user, seq, now=self._clock())
 
     # -- people ------------------------------------------------------------------------------------------------------
 
     async def remember(self, person: Person, *, at: int) -> None:
-        async with translated():
+        async with translated(CALL_S):
             await people.remember(self._open_parts.server.people, person, at=at)
 
     async def people(self, ids: Sequence[str]) -> Mapping[str, tuple[Person, int]]:
-        async with translated():
+        async with translated(CALL_S):
             return await people.read_people(self._open_parts.server.people, ids)
+
+
+def _is_unavailable(outcome: Outcome) -> bool:
+    return isinstance(outcome, HubbubError) and outcome.code == "unavailable" and outcome.message != TOO_FAST
 
 
 class _Parts:

@@ -34,7 +34,7 @@ from hubbub.history.mongo_documents import changes_of, document_of, message_of, 
 from hubbub.history.mongo_errors import DUPLICATE, RETRY_AFTER_S, as_hubbub_error, duplicate_index
 from hubbub.history.mongo_server import Documents, MongoServer
 
-__all__ = ["HEAD_VALID_S", "Committer", "newest_revision"]
+__all__ = ["HEAD_VALID_S", "TOO_FAST", "Committer", "newest_revision"]
 
 HEAD_VALID_S: Final = 60.0
 """How long a head that was read, or claimed by us, may be numbered by. It needs not be right (a taken revision is found
@@ -43,6 +43,7 @@ out), but a node that slept for a day would claim revisions whose claim was trim
 
 HEADS_KEPT: Final = 10_000
 TRIES_MOST: Final = 40
+TOO_FAST: Final = "The room changes faster than this node can write."
 FIRST_PAUSE_S: Final = 0.001
 LONGEST_PAUSE_S: Final = 0.1
 
@@ -353,9 +354,7 @@ class _Batch:
         """Another node was quicker: read the head, after a moment that grows, so that two do not collide again."""
         self._tries += 1
         if self._tries > TRIES_MOST:
-            raise HubbubError(
-                "unavailable", "The room changes faster than this node can write.", retry_after=RETRY_AFTER_S
-            )
+            raise HubbubError("unavailable", TOO_FAST, retry_after=RETRY_AFTER_S)
         if self._tries > 1:
             pause = min(FIRST_PAUSE_S * 2 ** (self._tries - 2), LONGEST_PAUSE_S)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - Spreads two nodes; nobody gains by guessing.

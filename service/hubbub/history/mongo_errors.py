@@ -7,11 +7,13 @@ have happened, and whoever repeats it with its key learns of it.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final
 
+import pymongo
 from bson.errors import BSONError
 from pymongo.errors import (
     BulkWriteError,
@@ -34,7 +36,7 @@ logger: Final = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 1.0
 """An election takes a few seconds, and a client may ask once a second."""
 
-QUIET_S: Final = 1.0
+QUIET_S: Final = 10.0
 
 DUPLICATE: Final = 11000
 """The server's code for a key that a unique index has already."""
@@ -50,7 +52,7 @@ FULL: Final = frozenset({14031, 39, 4})
 
 
 class _Throttle:
-    """Lets the same text through once a second: an outage fails hundreds of calls a second in the same way."""
+    """Lets the same text through once in ten seconds: an outage fails hundreds of calls a second in the same way."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
@@ -80,10 +82,13 @@ def duplicate_index(details: Mapping[str, Any]) -> frozenset[str]:
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Raise the driver's errors as `HubbubError`."""
+async def translated(within_s: float | None = None) -> AsyncIterator[None]:
+    """Raise the driver's errors as `HubbubError`. All calls in it together take at most `within_s` seconds; None leaves
+    each its own time.
+    """
     try:
-        yield
+        with pymongo.timeout(within_s) if within_s is not None else nullcontext():
+            yield
     except HubbubError:
         raise
     except (PyMongoError, BSONError, UnicodeError, OverflowError) as error:
@@ -119,6 +124,10 @@ def as_store_error(error: Exception, where: str) -> Exception:
         return StoreError(f"The store at {where} has an index of ours with other options: {_named(error)}.")
     if isinstance(error, DuplicateKeyError) or (isinstance(error, OperationFailure) and error.code == DUPLICATE):
         return StoreError(f"The store at {where} holds documents that break a unique index of ours.")
+    if isinstance(error, ConnectionFailure):
+        # For the operator alone: nobody is connected yet. What the driver adds about the whole topology is left out.
+        reason = re.split(r" \(configured timeouts|, Timeout:|, Topology", str(error))[0][:200].rstrip(".")
+        return HubbubError("unavailable", f"No server at {where} can be used: {reason}.", retry_after=RETRY_AFTER_S)
     if isinstance(error, ConfigurationError):
         return StoreError(f"The store at {where} cannot be used: {error}.")
     return as_hubbub_error(error)

@@ -24,7 +24,7 @@ from pymongo.read_concern import ReadConcern
 from hubbub.errors import StoreError
 from hubbub.history.mongo_errors import as_store_error
 
-__all__ = ["DEFAULT_DATABASE", "Documents", "MongoServer", "place"]
+__all__ = ["CALL_TIMEOUT_MS", "DEFAULT_DATABASE", "Documents", "MongoServer", "place"]
 
 Documents = AsyncCollection[dict[str, Any]]
 
@@ -102,9 +102,7 @@ class MongoServer:
         except UserWarning as error:
             raise StoreError(f"The store at {self._where} cannot be used: {_option_of(error)}.") from None
         except (PyMongoError, ValueError) as error:
-            raise StoreError(
-                f"The store at {self._where} cannot be used: its address is not one of MongoDB."
-            ) from error
+            raise StoreError(f"The store at {self._where} cannot be used: {_mistake_in(error)}.") from error
         self.database: AsyncDatabase[dict[str, Any]] = self.client.get_default_database(
             DEFAULT_DATABASE,
             read_preference=ReadPreference.PRIMARY,
@@ -169,6 +167,16 @@ class MongoServer:
             ]
             if missing:
                 raise StoreError(f"The store at {self._where} did not make the indexes {', '.join(missing)} of {name}.")
+
+
+def _mistake_in(error: Exception) -> str:
+    """What is wrong with an address, without repeating any of it: the driver's words quote it."""
+    text = str(error)
+    if "RFC 3986" in text or "percent-encod" in text or "quote_plus" in text:
+        return "a user or password with : / ? # [ ] @ or % in it has to be percent-encoded"
+    if text.startswith("Port"):
+        return "its port is not a number from 1 to 65535"
+    return "its address is not one of MongoDB"
 
 
 def _option_of(warning: UserWarning) -> str:

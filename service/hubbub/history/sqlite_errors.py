@@ -16,7 +16,7 @@ logger: Final = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 1.0
 """A full disk or a lock held by a backup does not go away faster, and a client may ask once a second."""
 
-QUIET_S: Final = 1.0
+QUIET_S: Final = 10.0
 
 SENTENCES: Final = {
     sqlite3.SQLITE_FULL: "The store has no space left.",
@@ -36,7 +36,7 @@ SENTENCES: Final = {
 
 
 class _Throttle:
-    """Lets the same text through once a second: a full disk fails hundreds of writes a second in the same way."""
+    """Lets the same text through once in ten seconds: a full disk fails hundreds of writes a second in the same way."""
 
     def __init__(self) -> None:
         self._last: tuple[str, float] = ("", 0.0)
