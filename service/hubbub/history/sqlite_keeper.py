@@ -5,7 +5,10 @@ database before it takes the next batch. Here a thread with its own connection d
 get and blocks nobody). The log starts anew when the next writer finds all of it moved and no reader on it; readers that
 overlap without end would put that off for ever. So past a bound the writer asks for it (RESTART), between two batches:
 it then waits for the readers of that moment, which are short, while new ones read the database alone and do not count.
-One that is not short (an export, a back-up) is not waited for: the log grows until it is done.
+
+One that is not short (an export, a back-up) is not waited for: the log grows until it is done. It is told by what is
+moved, which comes no further than where the oldest reader began: while readers come and go it goes on from look to
+look, and while one of them stays it does not.
 """
 
 from __future__ import annotations
@@ -25,22 +28,41 @@ logger: Final = logging.getLogger(__name__)
 INTERVAL_S: Final = 0.5
 """At most two checkpoints a second, so two syncs: a few percent of what a disk of any kind can do."""
 
-PATIENCE_S: Final = 0.01
-"""How long the writer waits for readers, at most twice a second. With the time for a lock, which is a second, every
-commit beside an export took a second.
+PATIENCE_S: Final = 0.25
+"""How long the writer waits for readers, who take milliseconds. It is known before that none of them stays, but for one
+that came since the last look: then this is how long a commit takes longer, once.
+"""
+
+RESTS: Final = 10
+"""After how many looks it is asked again, when that was not enough although readers come and go: with two looks a
+second the writer waits for a twentieth of its time at most. Seldom it is the fault of SQLite: a reader that took a free
+mark just as the checkpoint came to it is taken for one that reads there since long, and so is everybody who joins it
+there; each new checkpoint looks anew.
 """
 
 
 class Keeper:
     """Made and closed off the event loop. `wal_bytes` is the bound past which `relieve` makes the log start anew."""
 
-    def __init__(self, path: Path, *, wal_bytes: int = WAL_BYTES, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wal_bytes: int = WAL_BYTES,
+        interval_s: float = INTERVAL_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._connection = connect(path)
         self._connection.execute("PRAGMA synchronous = FULL")
         (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
         self._most_pages = max(1, wal_bytes // page_bytes)
         self._interval_s = interval_s
-        self._is_over = False
+        self._patience_s = patience_s
+        self._is_due = False
+        self._was_refused = False
+        self._moved = 0
+        self._rests = 0
+        self._one_checkpoint = threading.Lock()
         self._committed = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="history-keeper", daemon=True)
@@ -50,15 +72,36 @@ class Keeper:
         """Called by the writer after each commit, with its connection."""
         if not self._committed.is_set():
             self._committed.set()
-        if self._is_over:
-            self._is_over = False
+        # SQLite refuses a second checkpoint at once. Beside one of the keeper's it is left to the next commit.
+        if self._is_due and self._one_checkpoint.acquire(blocking=False):
             try:
-                connection.execute(f"PRAGMA busy_timeout = {round(PATIENCE_S * 1000)}")
-                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                self._is_due = False
+                connection.execute(f"PRAGMA busy_timeout = {round(self._patience_s * 1000)}")
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                self._was_refused = bool(busy)
             except sqlite3.Error as error:
                 logger.warning("history: the log could not start anew: %s", error)
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
+                self._one_checkpoint.release()
+
+    def look(self) -> None:
+        """Move what can be moved, and see whether the log is to start anew. The keeper's thread does it by itself."""
+        with self._one_checkpoint:
+            try:
+                busy, pages, moved = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:
+                logger.warning("history: the log could not be moved: %s", error)
+                return
+            if busy:  # Another program moves it just now.
+                return
+            nobody_stays = moved == pages or moved != self._moved
+            self._moved = moved
+            if self._was_refused:
+                self._was_refused = False
+                self._rests = RESTS
+            self._rests = max(0, self._rests - 1)
+            self._is_due = pages > self._most_pages and nobody_stays and not self._rests
 
     def close(self) -> None:
         """Blocks for as long as a checkpoint takes."""
@@ -71,9 +114,5 @@ class Keeper:
         while not self._closing.is_set():
             self._committed.wait()
             self._committed.clear()
-            try:
-                _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                self._is_over = pages > self._most_pages
-            except sqlite3.Error as error:
-                logger.warning("history: the log could not be moved: %s", error)
+            self.look()
             self._closing.wait(self._interval_s)
