@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -129,6 +130,27 @@ class TestPresence:
         ack = await ada.sio.call("auth:refresh", {"token": token}, namespace="/presence", timeout=20)
         assert (ack["data"]["user"]["name"], ack["data"]["user"]["status"]) == ("Countess", "online")
         assert (await ada.ok("presence:get", {"users": ["ada"]}))["users"][0]["name"] == "Countess"
+
+
+class TestLastSeen:
+    async def test_it_outlasts_the_service(self, tmp_path: Path) -> None:
+        for boot in range(2):
+            async with running_service(tmp_path) as service:
+                ada = Tab()
+                await ada.connect(service.url, service.token(user="ada"))
+                bob = Tab()
+                if boot == 0:
+                    await lobby(ada)
+                    await bob.connect(service.url, service.token(user="bob"))
+                    await bob.ok("room:join", {"room": "lobby"})
+                    before = time.time()
+                    await service.stop()
+                else:
+                    (user,) = (await ada.ok("presence:get", {"users": ["bob"]}))["users"]
+                    assert user["status"] == "offline"
+                    assert before * 1000 <= user["last_seen"] <= time.time() * 1000
+                for each in (ada, bob):
+                    await each.goodbye()
 
 
 class TestMembers:

@@ -6,7 +6,6 @@ which both are members, or a public one of which the other is. Nobody else is in
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -77,7 +76,7 @@ class Watching:
         """`presence:get`."""
         asked = list(dict.fromkeys(request["users"]))
         known = [user for user in asked if await self._may_know(client, user)]
-        faces = await self._house.presence.faces(known, admin=client.identity.is_admin)
+        faces = await self._house.presence.faces(known)
         seen = await self._house.history.people(known)
         found = (self._user(client, user, faces.get(user), seen.get(user)) for user in known)
         return {"users": [document for document in found if document is not None]}
@@ -90,14 +89,11 @@ class Watching:
             self._house.require(client, room, Action.READ)
             limit = request.get("limit", self._house.limits.page_default)
             after = request.get("cursor") or ""
-            faces = self._house.presence.in_room(room.uid, admin=client.identity.is_admin)
-            page = heapq.nsmallest(
-                limit + 1, (face for face in faces if face.person.id > after), key=lambda face: face.person.id
-            )
+            faces, more = self._house.presence.page(room.uid, after=after, limit=limit, admin=client.identity.is_admin)
         finally:
             self._house.presence.release(room.uid)
-        cursor = page[limit - 1].person.id if len(page) > limit else None
-        return {"users": [user_document(face.person, face) for face in page[:limit]], "cursor": cursor}
+        users = [user_document(face.person, face) for face in faces]
+        return {"users": users, "cursor": faces[-1].person.id if more else None}
 
     # -- for the others ----------------------------------------------------------------------------------------------
 

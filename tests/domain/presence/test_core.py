@@ -99,6 +99,27 @@ class TestWatchers:
         assert list(node.core.faces("tea", admin=True)) == [face]
 
 
+class TestPages:
+    def test_pages_have_everybody_once_and_whoever_is_hidden_in_none(self) -> None:
+        node = CoreNode()
+        users = [f"u{number:03}" for number in range(57)]
+        for number, user in enumerate(users):
+            held = node.connect(user, "tea")
+            if number % 3 == 0 or number > 40:
+                node.status(held, "invisible")
+        for limit in (1, 10, 56, 57, 100):
+            for admin in (False, True):
+                found: list[str] = []
+                more, after = True, ""
+                while more:
+                    faces, more = node.core.page("tea", after=after, limit=limit, admin=admin)
+                    assert len(faces) == limit or not more
+                    found += [face.person.id for face in faces]
+                    after = found[-1]
+                assert found == sorted(face.person.id for face in node.core.faces("tea", admin=admin))
+        assert node.core.page("nowhere", after="", limit=1, admin=True) == ([], False)
+
+
 class TestCosts:
     def test_a_thousand_who_join_within_a_second_are_a_message_per_window(self) -> None:
         node = CoreNode()

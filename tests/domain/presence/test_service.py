@@ -174,7 +174,7 @@ class TestAlone:
             await node.presence.prepare("plans")
             node.presence.release("plans")
             node.unwatch("tea")
-            await node.presence.faces(["ada"], admin=False)
+            await node.presence.faces(["ada"])
             await asyncio.sleep(60)
             assert set(node.registry.calls) == {"open", "renew"}
 
@@ -235,7 +235,7 @@ class TestTogether:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(1)
             assert a.registry.calls.count("announce") == 1
-            assert (await b.presence.faces(["ada"], admin=False)).keys() == {"ada"}
+            assert (await b.presence.faces(["ada"])).keys() == {"ada"}
 
         on_nodes(story, "a", "b")
 
@@ -245,12 +245,12 @@ class TestTogether:
             b.connect("ada")
             b.connect("bob")
             await asyncio.sleep(1)
-            faces = await b.presence.faces(["ada", "bob", "nobody"], admin=False)
+            faces = await b.presence.faces(["ada", "bob", "nobody"])
             assert {user: (face.status, face.text) for user, face in faces.items()} == {
                 "ada": ("online", "out"), "bob": ("online", ""),
             }  # fmt: skip
             b.registry.is_away = True
-            assert (await b.presence.faces(["ada", "nobody"], admin=False)).keys() == {"ada"}
+            assert (await b.presence.faces(["ada", "nobody"])).keys() == {"ada"}
 
         on_nodes(story, "a", "b")
 

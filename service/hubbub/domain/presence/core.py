@@ -8,7 +8,7 @@ that waits for a time is in one place: `tick` does what is due, `due` says when 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Final
 
@@ -120,6 +120,24 @@ class PresenceCore:
         """All who are shown in a room now."""
         faces = (self.face_in(uid, user) for user in self._users_in(uid))
         return (face for face in faces if face is not None and (admin or not face.is_hidden))
+
+    def page(self, uid: str, *, after: str, limit: int, admin: bool) -> tuple[Sequence[Face], bool]:
+        """The first `limit` who are shown in a room and whose ids are above `after`, by id; and whether there are more.
+        Only these are looked at more closely: there may be ten thousand.
+        """
+        users = self._users_in(uid)
+        found: list[Face] = []
+        while True:
+            ids = heapq.nsmallest(limit + 1, (user for user in users if user > after))
+            for user in ids:
+                face = self.face_in(uid, user)
+                if face is not None and (admin or not face.is_hidden):
+                    found.append(face)
+            if len(found) > limit:
+                return found[:limit], True
+            if len(ids) <= limit:
+                return found, False
+            after = ids[-1]
 
     # -- word of other nodes -----------------------------------------------------------------------------------------
 

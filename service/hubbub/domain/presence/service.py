@@ -162,7 +162,7 @@ class Presence:
         face = self._core.face(user, admin=True)
         return face is not None and face.is_hidden
 
-    async def faces(self, users: Sequence[str], *, admin: bool) -> dict[str, Face]:
+    async def faces(self, users: Sequence[str]) -> dict[str, Face]:
         """How users look, by the word of all nodes. Those who are invisible are in it for everybody: what may be told
         of them is for the caller to decide (`Face.is_hidden`). Without the registry, those of this node.
         """
@@ -178,6 +178,10 @@ class Presence:
     def in_room(self, uid: str, *, admin: bool) -> Iterable[Face]:
         """All who are shown in a room now. Of other nodes' users only those in rooms that are watched here."""
         return self._core.faces(uid, admin=admin)
+
+    def page(self, uid: str, *, after: str, limit: int, admin: bool) -> tuple[Sequence[Face], bool]:
+        """The first of these whose ids are above `after`, by id, and whether there are more."""
+        return self._core.page(uid, after=after, limit=limit, admin=admin)
 
     # -- watching ----------------------------------------------------------------------------------------------------
 
