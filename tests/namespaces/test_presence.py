@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import socketio
 
+from hubbub.events import PRESENCE_CLIENT_EVENTS
 from tests.support.service import RunningService, running_service
 from tests.support.tabs import Tab
 
@@ -123,6 +124,16 @@ class TestPresence:
         assert list(refused["error"]["fields"]) == ["rooms.0"]
         assert (await eve.ask("presence:set", {"status": "offline"}))["error"]["code"] == "bad_request"
         assert (await eve.ask("presence:nonsense", {}))["error"]["code"] == "bad_request"
+
+    async def test_an_unknown_field_is_named_for_every_event(self, tab: Open) -> None:
+        ada = await tab("ada", "/presence")
+        for event in PRESENCE_CLIENT_EVENTS:
+            ack = await ada.sio.call(event.name, {"flavour": "vanilla"}, namespace="/presence", timeout=20)
+            assert "flavour" in ack["error"]["fields"], event.name
+        wrong: list[tuple[Any, ...]] = [(), ("tea",), ({}, {}), (None,)]
+        for arguments in wrong:
+            ack = await ada.sio.call("presence:watch", arguments, namespace="/presence", timeout=20)
+            assert ack["error"]["code"] == "bad_request", arguments
 
     async def test_a_token_is_refreshed_for_both_namespaces(self, tab: Open, service: RunningService) -> None:
         ada = await tab("ada", "/presence")
