@@ -4,6 +4,10 @@ Reading needs no lock: it is one transaction on a read-only connection, beside a
 file's log cannot start anew, so it grows by what the service writes.
 
 Writing takes the lock that the service takes; how it is done is in `sqlite_arrivals`.
+
+Work is done on threads, and a thread goes on when whoever waits for it is cancelled, as everybody is by Ctrl-C. So each
+piece of work holds a lock, and the connection is closed under the same lock: SQLite does not survive a connection that
+is closed while it is in use.
 """
 
 # ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -41,6 +46,11 @@ __all__ = ["SqliteArchive"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+INTERRUPT_AFTER_S: Final = 0.1
+"""How long closing lets a piece of work go on, for which nobody waits any more, before it is told to stop. A page is
+done by then; the deletion of a long room is not, and is undone.
+"""
 
 LOG_PAGES: Final = 4000
 """After this many pages the log is moved into the database: 16 MB. The service leaves that to a thread of its own."""
@@ -86,6 +96,8 @@ class SqliteArchive:
         self.where = f"sqlite:///{path}"
         self._path = path
         self._stack = ExitStack()
+        self._busy = threading.Lock()
+        self._is_wanted = False
         self._connection: sqlite3.Connection | None = None
         self._changes: _Changes | None = None
         self._floor = "r.floor"
@@ -94,10 +106,13 @@ class SqliteArchive:
     # -- life --------------------------------------------------------------------------------------------------------
 
     async def open(self, *, writable: bool) -> None:
+        self._is_wanted = True
         await asyncio.to_thread(self._open, writable)
 
     def _open(self, writable: bool) -> None:
-        with ExitStack() as stack:
+        with self._busy, ExitStack() as stack:
+            if not self._is_wanted:
+                return  # It was closed before this thread began; what is opened now would never be closed.
             try:
                 self._connection = self._opened_to_write(stack) if writable else self._opened_to_read(stack)
             except OSError as error:
@@ -132,9 +147,19 @@ class SqliteArchive:
         return connection
 
     async def close(self) -> None:
+        self._is_wanted = False
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        while not self._busy.acquire(timeout=INTERRUPT_AFTER_S):
+            if (connection := self._connection) is not None:
+                connection.interrupt()
+        try:
+            self._close_connection()
+        finally:
+            self._busy.release()
+
+    def _close_connection(self) -> None:
         connection, self._connection = self._connection, None
         self._changes = None
         with self._stack:
@@ -145,12 +170,16 @@ class SqliteArchive:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     async def _do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a piece of work on a thread; there is one at a time."""
-        connection = self._connection
-        if connection is None:
-            raise HubbubError("unavailable", "The store is closed.")
+        """Run a piece of work on a thread; there is one at a time. It goes on when its caller is cancelled."""
+
+        def locked() -> T:
+            with self._busy:
+                if self._connection is None:
+                    raise HubbubError("unavailable", "The store is closed.")
+                return work(self._connection, *args, **kwargs)
+
         try:
-            return await asyncio.to_thread(work, connection, *args, **kwargs)
+            return await asyncio.to_thread(locked)
         except (sqlite3.Error, UnicodeEncodeError) as error:
             raise as_hubbub_error(error) from error
 
