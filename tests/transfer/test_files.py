@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
 import stat
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -95,3 +101,42 @@ class TestCompressed:
 
     def test_one_that_is_not_compressed_is_told(self, tmp_path: Path) -> None:
         assert "compressed data is damaged" in self.refusal(tmp_path / "a.gz", self.HEADER)
+
+
+class TestStandardInput:
+    @pytest.fixture
+    def pipe(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[BinaryIO]:
+        out, into = os.pipe()
+        with open(out, encoding="utf-8") as stdin, open(into, "wb", buffering=0) as end:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            yield cast(BinaryIO, end)
+
+    def test_it_is_read_to_its_end(self, pipe: BinaryIO) -> None:
+        with reading(Path("-")) as stream:
+            pipe.write(b"one\ntwo\n")
+            assert stream.readline() == b"one\n"
+            pipe.close()
+            assert stream.read() == b"two\n"
+
+    def test_whoever_waits_for_more_is_sent_away_at_the_end_of_the_context(self, pipe: BinaryIO) -> None:
+        found: list[bytes] = []
+        with reading(Path("-")) as stream:
+            pipe.write(b"one\n")
+            assert stream.readline() == b"one\n"
+            begun = threading.Event()
+
+            def read() -> None:
+                begun.set()
+                with suppress(ValueError):  # It came so late that the stream is closed.
+                    found.append(stream.read())
+
+            thread = threading.Thread(target=read)
+            thread.start()
+            begun.wait()
+        thread.join()
+        assert found in ([b""], [])
+
+    def test_one_that_is_no_file_is_read_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\n")))
+        with reading(Path("-")) as stream:
+            assert stream.read() == b"one\n"

@@ -171,7 +171,7 @@ class TestCopy:
         async with open_history(stores.service(stores.one)) as history:
             await history.delete_room("a")
         outcome = await stores.copy()
-        assert (outcome.beside, outcome.is_complete) == (["a"], False)
+        assert (outcome.beside, outcome.is_complete) == (["a"], True)
         assert (await stores.copy(delete=True)).is_complete
         assert await exported(stores.other) == await exported(stores.one)
 

@@ -11,13 +11,17 @@ import fcntl
 import gzip
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from hubbub.errors import HubbubError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = ["reading", "writing"]
 
@@ -81,9 +85,13 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[BinaryIO]:
-    """A stream to read an export from; `-` is standard input. Raises `OSError`."""
+    """A stream to read an export from; `-` is standard input. Raises `OSError`.
+
+    Another thread that is reading standard input when the context ends is told that there is no more.
+    """
     if path == STANDARD:
-        yield sys.stdin.buffer
+        with _standard_input() as stream:
+            yield stream
         return
     with path.open("rb") as raw:
         if _is_compressed(path):
@@ -91,6 +99,52 @@ def reading(path: Path) -> Iterator[BinaryIO]:
                 yield cast(BinaryIO, io.BufferedReader(packed, BUFFER_BYTES))
         else:
             yield raw
+
+
+@contextmanager
+def _standard_input() -> Iterator[BinaryIO]:
+    try:
+        file = sys.stdin.buffer.fileno()
+    except OSError:  # It is no file of the system's, so there is nothing to wait for.
+        yield sys.stdin.buffer
+        return
+    raw = _Endable(file)
+    with io.BufferedReader(raw, BUFFER_BYTES) as stream:
+        try:
+            yield cast(BinaryIO, stream)
+        finally:
+            raw.end()  # Closing waits for whoever reads.
+
+
+class _Endable(io.RawIOBase):
+    """Reads a file until its end, or until `end` is called.
+
+    A pipe may never bring another byte, and a thread that waits for one cannot be told to stop; the process would not
+    end before it.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._wake, self._waker = os.pipe()
+        self._poll = select.poll()
+        self._poll.register(file, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        ready = {file for file, _ in self._poll.poll()}
+        return 0 if self._wake in ready else os.readv(self._file, [buffer])
+
+    def end(self) -> None:
+        os.write(self._waker, b"\0")
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._wake)
+            os.close(self._waker)
+        super().close()
 
 
 def _is_compressed(path: Path) -> bool:

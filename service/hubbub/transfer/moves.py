@@ -29,19 +29,21 @@ class Outcome:
     """What came of filling a store.
 
     `totals` is of the source, `written` how many messages were not in the target before. `refusals` has a sentence for
-    each room that could not be brought in, by uid. `beside` are rooms of the target that the source does not have.
+    each room that could not be brought in, by uid. `beside` are rooms of the target that the source does not have: they
+    are nobody's failure, since a target may have rooms of its own.
     """
 
     totals: Totals
     written: int
     verdict: Verdict
     refusals: dict[str, str]
-    moved_on: bool = False
     beside: list[str] = field(default_factory=list)
+    moved_on: bool = False
 
     @property
     def is_complete(self) -> bool:
-        return self.verdict.is_same and not self.moved_on and not self.beside
+        """Whether the target has all that the source had, and has still."""
+        return self.verdict.is_same and not self.moved_on
 
 
 async def export_history(source: Archive, path: Path, *, progress: Progress) -> Totals:
@@ -94,22 +96,20 @@ async def copy_history(source: Archive, target: Archive, *, update: bool, delete
             async for piece in walk(source):
                 await loader.take(piece)
                 progress.advance(_count(piece))
-        beside = await rooms_beside(target, loader.tally.rooms)
         if delete:
-            for uid in beside:
+            for uid in await rooms_beside(target, loader.tally.rooms):
                 await target.delete(uid)
-            beside = []
         outcome = await _outcome(target, loader, planner, progress)
         async with _opened(source):
             moved_on = await has_moved_on(source, loader.tally)
-        return replace(outcome, moved_on=moved_on, beside=beside)
+        return replace(outcome, moved_on=moved_on)
 
 
 async def _outcome(target: Archive, loader: Loader, planner: Planner, progress: Progress) -> Outcome:
     progress.begin("verifying", loader.tally.messages)
     verdict = await verify(target, rooms=loader.tally.rooms, people=loader.people, progress=progress)
-    refusals = planner.refusals | loader.refusals
-    return Outcome(loader.tally.totals(), loader.written, verdict, refusals)
+    beside = await rooms_beside(target, loader.tally.rooms)
+    return Outcome(loader.tally.totals(), loader.written, verdict, planner.refusals | loader.refusals, beside)
 
 
 async def _read(
