@@ -63,23 +63,23 @@ class TestMessages:
 
 class TestRooms:
     def test_a_room_is_the_same_for_everybody(self) -> None:
-        document = room_document(room_of("uid", id="tea", head=4, members=2))
+        document = room_document(room_of("uid", id="tea", head=4, members=2), epoch="uid.2f")
         assert tuple(document) == ROOM_FIELDS
-        assert (document["id"], document["epoch"], document["head"], document["members"]) == ("tea", "uid", 4, 2)
+        assert (document["id"], document["epoch"], document["head"], document["members"]) == ("tea", "uid.2f", 4, 2)
 
     def test_for_a_user_it_says_how_they_stand_to_it(self) -> None:
         view = RoomView(room_of(), Standing("ada", role="owner", read_seq=3), unread=2)
-        document = room_view_document(view)
+        document = room_view_document(view, epoch="uid.2f")
         assert tuple(document) == (*ROOM_FIELDS, "role", "read_seq", "unread")
         assert (document["role"], document["read_seq"], document["unread"]) == ("owner", 3, 2)
 
     def test_a_stranger_has_no_role_and_has_read_nothing(self) -> None:
-        document = room_view_document(RoomView(room_of(), None, unread=0))
+        document = room_view_document(RoomView(room_of(), None, unread=0), epoch="uid")
         assert (document["role"], document["read_seq"]) == (None, 0)
 
     def test_the_read_mark_of_who_is_no_member_is_not_shown(self) -> None:
         view = RoomView(room_of(), Standing("ada", role="invited", read_seq=3), unread=0)
-        assert room_view_document(view)["read_seq"] == 0
+        assert room_view_document(view, epoch="uid")["read_seq"] == 0
 
 
 class TestPeople:

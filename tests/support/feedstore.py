@@ -33,6 +33,8 @@ class FeedStore:
     `latency_s` is what each takes, `slow_s` what each room adds to a question for heads. `calls` counts readings.
     """
 
+    incarnation = ""
+
     def __init__(self, uids: Sequence[str]) -> None:
         self.rooms: dict[str, list[int]] = {uid: [] for uid in uids}
         self.messages: dict[tuple[str, int], Message] = {}

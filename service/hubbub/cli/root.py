@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hubbub.cli.restored import restored
 from hubbub.cli.serve import serve
 from hubbub.cli.token import token
 from hubbub.cli.transfers import copy, export, load_file
@@ -23,3 +24,4 @@ main.add_command(token)
 main.add_command(export)
 main.add_command(load_file)
 main.add_command(copy)
+main.add_command(restored)

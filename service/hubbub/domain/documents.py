@@ -35,7 +35,7 @@ def message_document(room_id: str, message: Message, *, rev: int | None = None) 
     }
 
 
-def room_document(room: Room) -> dict[str, Any]:
+def room_document(room: Room, *, epoch: str) -> dict[str, Any]:
     """`room` as it is for everybody: without the asking user's `role`, `read_seq` and `unread`."""
     return {
         "id": room.id,
@@ -45,17 +45,17 @@ def room_document(room: Room) -> dict[str, Any]:
         "capacity": room.capacity,
         "slow_mode_s": room.slow_mode_s,
         "created_at": room.created_at,
-        "epoch": room.uid,
+        "epoch": epoch,
         "head": room.head,
         "members": room.members,
     }
 
 
-def room_view_document(view: RoomView) -> dict[str, Any]:
+def room_view_document(view: RoomView, *, epoch: str) -> dict[str, Any]:
     """`room` as one user sees it."""
     standing = view.standing
     return {
-        **room_document(view.room),
+        **room_document(view.room, epoch=epoch),
         "role": standing.role if standing is not None else None,
         "read_seq": standing.read_seq if standing is not None and standing.role in MEMBER_ROLES else 0,
         "unread": view.unread,

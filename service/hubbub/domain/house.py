@@ -47,6 +47,13 @@ class House:
     watchers: Watchers
     whispers: Whispers
 
+    def epoch(self, uid: str) -> str:
+        """What a room's revisions count in: another for a room that was made anew under the same id, and for a store
+        that was put back from a copy, where revisions that clients know are given away again.
+        """
+        incarnation = self.history.incarnation
+        return f"{uid}.{incarnation}" if incarnation else uid
+
     async def find(self, room_id: str) -> ActiveRoom:
         """The room, or `not_found`. Says nothing of who may know it."""
         room = await self.rooms.get(room_id)

@@ -120,7 +120,7 @@ class Reading:
                 events = [self._pages.event(room, rev, message) for rev, message in backlog]
                 after_ack(lambda: self._send(client, events))
         return {
-            "room": room_view_document(seen.view),
+            "room": room_view_document(seen.view, epoch=self._house.epoch(room.uid)),
             "messages": cut.messages,
             "outcome": outcome,
             "head": head,
@@ -232,7 +232,7 @@ class Reading:
 
     async def _read_join(self, client: Client, room: ActiveRoom, request: dict[str, Any]) -> tuple[Seen, Cut, _Outcome]:
         limit, since = self._limit(request), request.get("since")
-        if since is not None and request.get("epoch", room.uid) != room.uid:
+        if since is not None and not self._is_of(room, request):
             since = None
         seen = await self._views.read(room, client.user.person.id, since=since, limit=limit)
         if seen is None:
@@ -250,13 +250,17 @@ class Reading:
         history.
         """
         limit, since, head = self._limit(request), request["since"], room.feed.known
-        if request.get("epoch") in (None, room.uid):
+        if self._is_of(room, request):
             stretch = await self._pages.stretch(room, since=since, limit=limit, head=head)
             if since <= stretch.head:
                 cut = stretch.cut(since, upto=stretch.head, limit=limit, max_bytes=PAGE_BYTES)
                 return cut, "partial" if cut.is_partial else "full", stretch.head
         newest = await self._pages.newest(room, limit=limit, head=head)
         return newest.cut(newest.head), "reset", newest.head
+
+    def _is_of(self, room: ActiveRoom, request: dict[str, Any]) -> bool:
+        """Whether `since` counts in what the room's revisions count in."""
+        return request.get("epoch") in (None, self._house.epoch(room.uid))
 
     @staticmethod
     def _send(client: Client, events: Sequence[memoryview]) -> None:

@@ -14,7 +14,7 @@ from hubbub.domain.house import House, no_room
 from hubbub.domain.permissions import Action
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
-from hubbub.history.base import Role, Room, Standing
+from hubbub.history.base import Role, Room, RoomView, Standing
 
 __all__ = ["RoomService", "direct_room_id", "new_uid"]
 
@@ -73,7 +73,7 @@ class RoomService:
             limit=request.get("limit", self._house.limits.page_default),
             cursor=request.get("cursor"),
         )
-        shown = [room_view_document(view) for view in page.rooms if client.identity.covers(view.room.id)]
+        shown = [self._shown(view) for view in page.rooms if client.identity.covers(view.room.id)]
         return {"rooms": shown, "cursor": page.cursor}
 
     async def update(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class RoomService:
             slow_mode_s=request.get("slow_mode_s"),
         )
         room = self._house.rooms.put(record)
-        self._house.channel.publish(room.uid, "room", room_document(room.now()))
+        self._house.channel.publish(room.uid, "room", room_document(room.now(), epoch=self._house.epoch(room.uid)))
         return {"room": await self.view(client, room)}
 
     async def delete(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class RoomService:
         view = await self._house.history.view(room.uid, client.user.person.id)
         if view is None:
             raise no_room()
-        return room_view_document(view)
+        return self._shown(view)
 
     def check_room_count(self, standings: Mapping[str, Standing]) -> None:
         """Refuse a further membership or invitation to a user who has too many."""
@@ -127,10 +127,13 @@ class RoomService:
             standing = known.standings.get(room.uid) if known is not None else None
             # Whoever was removed meanwhile has been told so, and must not hear the opposite behind it.
             if view is not None and standing is not None and standing.role is not None:
-                document = {"room": room_view_document(view)}
+                document = {"room": self._shown(view)}
                 self._house.channel.send_many([each.outlet for each in clients], "room:added", document)
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _shown(self, view: RoomView) -> dict[str, Any]:
+        return room_view_document(view, epoch=self._house.epoch(view.room.uid))
 
     def _check_capacity(self, capacity: int) -> None:
         most = self._house.limits.capacity_max

@@ -25,8 +25,9 @@ One interface, several adapters (`sqlite`, later `mongo`), one body of tests ove
    after it was emptied. The newest message of a room is never a stub.
 
 A room is known to the store by its **uid**, made when the room is made and never used again; a room that is deleted and
-made anew under the same id has another uid, and so another epoch. All times are integer milliseconds since the Unix
-epoch, UTC.
+made anew under the same id has another uid, and so another epoch. A store that was put back from a copy has the uids
+that it had, and will give revisions away again that clients know already; so the *incarnation* of the store is in the
+epoch as well. All times are integer milliseconds since the Unix epoch, UTC.
 """
 
 from __future__ import annotations
@@ -106,6 +107,14 @@ class History(Protocol):
 
     async def check(self) -> None:
         """Answer if the store can be read and written now, within two seconds; else raise `unavailable`."""
+
+    @property
+    def incarnation(self) -> str:
+        """Which life of the store this is, known once it was opened: empty in the first, else a short text without
+        white space that no other life has. It stays over a restart, and is another after the store was put back from a
+        copy, as far as the adapter can tell, or once the operator has said so (`hubbub restored`). An export does not
+        take it along, and an import leaves the target's as it is.
+        """
 
     # -- messages ----------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from hubbub.history.base import (
 from hubbub.history.sqlite_batch import write_batch
 from hubbub.history.sqlite_errors import RETRY_AFTER_S, sentence
 from hubbub.history.sqlite_file import FileLock, open_database
+from hubbub.history.sqlite_incarnation import identity, settle
 from hubbub.history.sqlite_index import index_path
 from hubbub.history.sqlite_indexer import Indexer
 from hubbub.history.sqlite_keeper import Keeper
@@ -79,11 +80,13 @@ class SqliteHistory:
         self._parts: _Parts | None = None
         self._finder = Finder()
         self._expiring = asyncio.Lock()
+        self._incarnation = ""
 
     # -- life --------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         self._parts = await asyncio.to_thread(self._open)
+        self._incarnation = self._parts.incarnation
 
     def _open(self) -> _Parts:
         with ExitStack() as stack:
@@ -105,6 +108,10 @@ class SqliteHistory:
             await asyncio.wait_for(both(), CHECK_S)
         except TimeoutError:
             raise HubbubError("unavailable", "The store does not answer.", retry_after=RETRY_AFTER_S) from None
+
+    @property
+    def incarnation(self) -> str:
+        return self._incarnation
 
     @property
     def _open_parts(self) -> _Parts:
@@ -320,8 +327,10 @@ class _Parts:
             lock = FileLock(path)
             stack.callback(lock.release)
             lock.acquire()
+            found = identity(path)
             connection = open_database(path)
             stack.callback(connection.close)
+            self.incarnation = settle(connection, path, found)
             self._open_rest(path, stack, connection, readers)
         except OSError as error:
             raise StoreError(f"The database {path} cannot be opened: {error.strerror or error}.") from error

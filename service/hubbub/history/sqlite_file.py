@@ -18,7 +18,7 @@ from typing import Final
 from hubbub.errors import StoreError
 from hubbub.history.sqlite_errors import sentence
 
-__all__ = ["FileLock", "check_to_read", "connect", "create_private", "migrate", "open_database"]
+__all__ = ["FileLock", "check_to_read", "connect", "create_private", "explained", "migrate", "open_database"]
 
 APPLICATION_ID: Final = 0x48756262
 """`Hubb` in ASCII: what makes a database file ours (https://sqlite.org/pragma.html#pragma_application_id)."""
@@ -93,7 +93,7 @@ def create_private(path: Path) -> None:
 
 def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> sqlite3.Connection:
     """The connection for writing, with the file checked and brought to this version. Raises `StoreError`."""
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         create_private(path)
         connection = connect(path)
@@ -109,7 +109,7 @@ def open_database(path: Path, *, migrations: Path = MIGRATIONS) -> sqlite3.Conne
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turn what the system and SQLite say into a sentence for the operator."""
     try:
         yield
@@ -132,7 +132,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 def check_to_read(connection: sqlite3.Connection, path: Path) -> int:
     """The schema's number of a file that is only read, and may be of an older version. Raises `StoreError`."""
-    with _explained(path):
+    with explained(path):
         _check_ours(connection, path)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
