@@ -25,10 +25,13 @@ from bench.goals import Goal
 from bench.processes import ROOT, data_directory, pin_load
 from bench.report import Report, load_note, progress, spread, terminal
 from hubbub.app import GC_THRESHOLDS, SWITCH_INTERVAL_S
+from hubbub.cluster.base import Node
+from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.clock import system_clock
 from hubbub.domain.delivery import Delivery
+from hubbub.domain.presence.service import Presence
 from hubbub.domain.roster import Roster
 from hubbub.history.base import Insert, Message, Person, Room, Sender, Standing
 from hubbub.history.sqlite import SqliteHistory
@@ -75,7 +78,8 @@ class World:
         self.count = count
         self.fanout = Fanout("/chat")
         self.rooms = ActiveRooms(self.history, self.fanout)
-        activity = Activity(Roster(self.history, system_clock), self.fanout, room_id=lambda uid: uid)
+        presence = Presence(self.history, LoneRegistry(Node("bench", "1")), system_clock)
+        activity = Activity(Roster(self.history, system_clock, presence), self.fanout, room_id=lambda uid: uid)
         self.delivery = Delivery(self.history, self.rooms, self.fanout, activity, on_gone=lambda room: None)
         self.listeners: list[_Listener] = []
         self._keys = 0

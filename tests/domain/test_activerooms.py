@@ -124,6 +124,14 @@ class TestTheCache:
             rooms.put(room_of(f"u{number}"))
         assert all(rooms.by_uid(f"u{number}") is not None for number in range(10))
 
+    async def test_a_room_with_watchers_is_never_lost(self, house: ChatHouse) -> None:
+        fanout = Fanout("/chat", batch=PromptBatch())
+        rooms = ActiveRooms(cast(History, house.store), fanout, keep=2, is_watched=lambda uid: uid == "u0")
+        for number in range(30):
+            rooms.put(room_of(f"u{number}"))
+        assert rooms.by_uid("u0") is not None
+        assert rooms.by_uid("u1") is None
+
     async def test_a_room_that_was_just_found_is_there_however_many_others_are_in_use(self, house: ChatHouse) -> None:
         rooms, fanout = self.over(house, keep=2)
         for number in range(10):

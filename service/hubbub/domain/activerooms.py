@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hubbub.domain.feeds import Feed
@@ -60,11 +60,19 @@ class ActiveRoom:
 
 
 class ActiveRooms:
-    """A cache of rooms by id and by uid. Rooms with subscribers stay; of the others, the `keep` used last."""
+    """A cache of rooms by id and by uid. Rooms with subscribers or watchers stay; of others, the `keep` used last."""
 
-    def __init__(self, history: History, channel: Channel, *, keep: int = 4096) -> None:
+    def __init__(
+        self,
+        history: History,
+        channel: Channel,
+        *,
+        keep: int = 4096,
+        is_watched: Callable[[str], bool] = lambda uid: False,
+    ) -> None:
         self._history = history
         self._channel = channel
+        self._is_watched = is_watched
         self._keep = self._look_at = keep
         self._by_id: OrderedDict[str, ActiveRoom] = OrderedDict()
         self._by_uid: dict[str, ActiveRoom] = {}
@@ -114,6 +122,9 @@ class ActiveRooms:
         if room is not None and self._by_id.get(room.id) is room:
             del self._by_id[room.id]
 
+    def _is_in_use(self, uid: str) -> bool:
+        return self._channel.size(uid) > 0 or self._is_watched(uid)
+
     async def _load(self, room_id: str) -> ActiveRoom | None:
         try:
             record = await self._history.room(room_id)
@@ -127,7 +138,7 @@ class ActiveRooms:
     def _evict(self) -> None:
         if len(self._by_id) <= self._look_at:
             return
-        idle = [room for room in self._by_id.values() if self._channel.size(room.uid) == 0]
+        idle = [room for room in self._by_id.values() if not self._is_in_use(room.uid)]
         for room in idle[: max(len(idle) - self._keep, 0)]:
             self.forget(room.uid)
         # A look costs what there are rooms, so the next one is when some more have come.

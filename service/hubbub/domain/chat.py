@@ -51,9 +51,9 @@ class Chat:
     ) -> None:
         presence = Presence(history, registry, clock, now=now)
         roster = Roster(history, clock, presence)
-        active = ActiveRooms(history, channel)
         whispers = Whispers(channel, most=quiet_above)
         watchers = Watchers(presence, watch_channel)
+        active = ActiveRooms(history, channel, is_watched=watchers.is_watched)
         self.house = House(history, writer, channel, roster, active, clock, limits, presence, watchers, whispers)
         self._activity = Activity(roster, channel, room_id=self._room_id)
         self._delivery = Delivery(

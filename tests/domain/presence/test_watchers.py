@@ -61,11 +61,13 @@ class TestWatchers:
         for client in (bob, root):
             lobby.watchers.add(client, "uid", "tea")
         lobby.watchers.forget(bob)
+        assert lobby.watchers.is_watched("uid")
         lobby.watchers.remove(bob, "uid")
         lobby.watchers.end(bob, "uid", "kicked")
         lobby.arrive("ada")
         assert (outlet_of(bob).sent, len(outlet_of(root).of("presence"))) == ([], 1)
         lobby.watchers.end(root, "uid", "kicked")
+        assert not lobby.watchers.is_watched("uid")
         assert outlet_of(root).of("room:removed") == [{"room": "tea", "reason": "kicked"}]
         assert (lobby.watchers._ids, lobby.watchers._encoded) == ({}, {})
         assert lobby.fanout.size("uid") == lobby.fanout.size("uid!") == 0

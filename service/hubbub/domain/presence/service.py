@@ -222,8 +222,10 @@ class Presence:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._core.tick(self._begin(), self._clock())
-        self._set_timer()
+        try:
+            self._core.tick(self._begin(), self._clock())
+        finally:
+            self._set_timer()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

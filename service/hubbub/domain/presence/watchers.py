@@ -52,6 +52,10 @@ class Watchers:
             self.remove(client, uid)
             client.outlet.emit("room:removed", {"room": room_id, "reason": reason})
 
+    def is_watched(self, uid: str) -> bool:
+        """Whether anybody watches a room."""
+        return uid in self._ids
+
     def forget(self, client: Client) -> None:
         """A connection is gone."""
         for uid in list(client.joined):
