@@ -70,6 +70,8 @@ class Watching:
         if client.held is None or not client.outlet.is_open:
             return {"status": request["status"], "text": request.get("text", "")}
         face = self._house.presence.set_status(client.held, request["status"], request.get("text"))
+        if face.is_hidden:
+            self._house.whispers.hush(face.person.id)
         return {"status": face.status, "text": face.text}
 
     async def users(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:

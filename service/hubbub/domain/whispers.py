@@ -44,6 +44,12 @@ class Whispers:
             self._tell(key, document, skip)
         return True
 
+    def hush(self, user: str) -> None:
+        """What waits of this user is not to be told: they are invisible now."""
+        for key, waiting in self._newest.items():
+            if waiting is not None and key[2] == user:
+                self._newest[key] = None
+
     def flush(self) -> None:
         """End all windows now, and tell what waits for it."""
         windows, self._windows = self._windows, deque()
