@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 
 from hubbub.history.sqlite_file import BUSY_S, connect, open_database
-from hubbub.history.sqlite_keeper import PATIENCE_S, RESTS, Keeper
+from hubbub.history.sqlite_keeper import PATIENCE_S, RESTS, TRY_S, Keeper
 from tests.support.history import open_sqlite
 
 BOUND_BYTES = 256 * 1024
@@ -93,7 +93,7 @@ class Store:
         connection.set_trace_callback(self._count)
 
     def _count(self, statement: str) -> None:
-        self.waits += "RESTART" in statement
+        self.waits += statement == f"PRAGMA busy_timeout = {round(TRY_S * 1000)}"
 
     def write(self) -> None:
         """One commit of four pages and a few more, after which the keeper may ask for something."""
@@ -166,7 +166,7 @@ class TestLog:
                     store.look_and_write()
 
     def test_who_comes_and_goes_and_takes_long_is_waited_for_now_and_then(self, path: Path) -> None:
-        with opened(path, patience_s=0.001) as store, ExitStack() as reading_now:
+        with opened(path, patience_s=TRY_S) as store, ExitStack() as reading_now:
             for _ in range(COMMITS):
                 with ExitStack() as next_one:
                     next_one.enter_context(reading(path))
@@ -176,7 +176,7 @@ class TestLog:
             assert 2 <= store.waits <= 1 + COMMITS / RESTS
 
     def test_the_writer_waits_for_a_lock_as_before(self, path: Path) -> None:
-        with opened(path, patience_s=0.001) as store:
+        with opened(path, patience_s=TRY_S) as store:
             for _ in range(COMMITS):
                 store.write()
             with reading(path):

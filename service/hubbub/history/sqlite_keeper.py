@@ -33,11 +33,15 @@ PATIENCE_S: Final = 0.25
 that came since the last look: then this is how long a commit takes longer, once.
 """
 
+TRY_S: Final = 0.01
+"""How long one checkpoint of those waits. SQLite waits until nobody reads at the mark where an old reader was, and does
+not see that a new one has moved the mark and reads there now: under readers that overlap it would wait for ever. The
+next checkpoint looks anew, and nothing is lost between them, since nobody writes.
+"""
+
 RESTS: Final = 10
-"""After how many looks it is asked again, when that was not enough although readers come and go: with two looks a
-second the writer waits for a twentieth of its time at most. Seldom it is the fault of SQLite: a reader that took a free
-mark just as the checkpoint came to it is taken for one that reads there since long, and so is everybody who joins it
-there; each new checkpoint looks anew.
+"""After how many looks it is asked again, when all of that was not enough although readers come and go: with two looks
+a second the writer waits for a twentieth of its time at most.
 """
 
 
@@ -57,7 +61,7 @@ class Keeper:
         (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
         self._most_pages = max(1, wal_bytes // page_bytes)
         self._interval_s = interval_s
-        self._patience_s = patience_s
+        self._tries = max(1, round(patience_s / TRY_S))
         self._is_due = False
         self._was_refused = False
         self._moved = 0
@@ -76,14 +80,20 @@ class Keeper:
         if self._is_due and self._one_checkpoint.acquire(blocking=False):
             try:
                 self._is_due = False
-                connection.execute(f"PRAGMA busy_timeout = {round(self._patience_s * 1000)}")
-                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-                self._was_refused = bool(busy)
+                self._was_refused = not self._start_anew(connection)
             except sqlite3.Error as error:
                 logger.warning("history: the log could not start anew: %s", error)
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
                 self._one_checkpoint.release()
+
+    def _start_anew(self, connection: sqlite3.Connection) -> bool:
+        connection.execute(f"PRAGMA busy_timeout = {round(TRY_S * 1000)}")
+        for _ in range(self._tries):
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if not busy:
+                return True
+        return False
 
     def look(self) -> None:
         """Move what can be moved, and see whether the log is to start anew. The keeper's thread does it by itself."""
