@@ -13,7 +13,7 @@ class TestBars:
             bars.begin("copying", 10)
             bars.advance(10)
         assert capfd.readouterr() == ("", "")
-        assert bars.per_s() > 0
+        assert bars.per_s("copying") > 0
 
     def test_a_terminal_has_a_bar_for_each_step_on_standard_error(
         self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -30,8 +30,15 @@ class TestBars:
         assert "verifying" in err
         assert "700/700" in err
 
-    def test_the_speed_is_that_of_the_longest_step(self) -> None:
+    def test_the_speed_is_that_of_the_step_that_is_asked_for(self) -> None:
         bars = Bars()
-        bars._steps = [(1.0, 100.0), (4.0, 200.0)]
-        assert bars.per_s() == 50
-        assert Bars().per_s() == 0
+        bars._steps = {"copying": (1.0, 100.0), "verifying": (4.0, 200.0)}
+        assert bars.per_s("copying") == 100
+        assert bars.per_s("verifying") == 50
+        assert Bars().per_s("copying") == 0
+
+    def test_the_step_that_is_under_way_has_a_name(self) -> None:
+        bars = Bars()
+        assert bars.step == ""
+        bars.begin("copying", 10)
+        assert bars.step == "copying"

@@ -36,6 +36,11 @@ class TestSentences:
     def test_the_store_ends_with_status_1(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert told(StoreError("The file is locked."), capsys) == ("The file is locked.\n", 1)
 
+    def test_ctrl_c_ends_with_status_130(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught, told_failures():
+            raise KeyboardInterrupt
+        assert (capsys.readouterr().err, caught.value.code) == ("Interrupted.\n", 130)
+
     def test_a_long_sentence_is_not_broken(self, capsys: pytest.CaptureFixture[str]) -> None:
         text = "word " * 100 + "end."
         assert told(StoreError(text), capsys)[0] == f"{text}\n"

@@ -9,14 +9,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
 
 from hubbub.cli import main
+from hubbub.cli.bars import Bars
+from hubbub.errors import StoreError
+from hubbub.history.archive import Archive
 from hubbub.history.base import Person
-from tests.support.archives import Whole, counted_room, exported, fill, sqlite_store
+from hubbub.history.sqlite_archive import SqliteArchive
+from hubbub.transfer.stores import archive_of
+from tests.support.archives import Whole, counted_room, exported, fill, opened, sqlite_store
 from tests.support.tree import PACKAGE
 
 WHOLE = Whole([(Person("ann", "Ann"), 5)], [counted_room("a", 30), counted_room("b", 10)])
@@ -121,6 +128,12 @@ class TestImport:
     def test_a_file_that_is_not_there_is_told(self, machine: Machine) -> None:
         assert machine.refusal("import", "none.jsonl") == "none.jsonl: No such file or directory.\n"
 
+    def test_other_rooms_are_left_and_counted(self, machine: Machine) -> None:
+        machine.ok("export", machine.file)
+        asyncio.run(fill(machine.other, Whole(rooms=[counted_room("y", 3), counted_room("z", 3)])))
+        said = machine.ok("import", machine.file, "--store", machine.other)
+        assert said.endswith("verified, all of the source is in the target, which has 2 other rooms.\n")
+
 
 class TestCopy:
     def test_it_says_in_one_line_that_all_is_there(self, machine: Machine) -> None:
@@ -150,15 +163,45 @@ class TestCopy:
     def test_rooms_beside_are_told_and_taken_away_if_asked(self, machine: Machine) -> None:
         asyncio.run(fill(machine.other, Whole(rooms=[counted_room("z", 3)])))
         result = machine.run("copy", "--to", machine.other)
-        assert result.exit_code == 1
-        assert "The target has 1 rooms that the source does not have." in result.stderr
+        assert result.exit_code == 0
+        assert result.stdout.endswith("verified, all of the source is in the target, which has another room.\n")
+        assert result.stderr == (
+            "Rooms that the source does not have were left in the target. --delete takes them away.\n"
+        )
         assert "are the same" in machine.ok("copy", "--to", machine.other, "--delete")
+
+    def test_nothing_that_was_written_has_no_speed(self, machine: Machine) -> None:
+        assert "/s; verified" in machine.ok("copy", "--to", machine.other)
+        assert "; 0 messages were written; verified" in machine.ok("copy", "--to", machine.other)
+
+    def test_a_source_that_has_moved_on_is_told_and_the_status_is_1(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Source(SqliteArchive):
+            """A room is made in it as soon as it was read."""
+
+            async def close(self) -> None:
+                await super().close()
+                await fill(machine.store, Whole(rooms=[counted_room("c", 1)]))
+
+        def chosen(store: str) -> Archive:
+            return Source(machine.folder / "hubbub.db") if store == machine.store else archive_of(store)
+
+        monkeypatch.setattr("hubbub.cli.transfers.archive_of", chosen)
+        result = machine.run("copy", "--to", machine.other)
+        assert result.exit_code == 1
+        assert result.stdout.endswith("verified, but the source HAS MOVED ON.\n")
+        assert "copy again with --update" in result.stderr
 
     def test_a_server_that_does_not_answer_is_told_without_its_password(self, machine: Machine) -> None:
         address = "mongodb://ann:secret@127.0.0.1:9/chat?serverSelectionTimeoutMS=100"
         refusal = machine.refusal("copy", "--to", address)
         assert "127.0.0.1:9" in refusal
         assert "secret" not in refusal
+
+    @pytest.mark.parametrize("address", ["mongodb://127.0.0.1:port/chat", "mongodb://127.0.0.1:9/chat?nonsense=1"])
+    def test_what_is_wrong_with_an_address_shows_when_the_store_is_opened(self, machine: Machine, address: str) -> None:
+        assert "cannot be used" in machine.refusal("copy", "--to", address)
 
 
 class TestProcess:
@@ -169,6 +212,7 @@ class TestProcess:
         return subprocess.Popen(
             [sys.executable, "-m", "hubbub", *arguments],
             env={**clean, "PYTHONPATH": str(PACKAGE.parent)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -184,9 +228,92 @@ class TestProcess:
             assert process.wait() == 1
 
     def test_an_export_that_is_interrupted_leaves_no_file(self, machine: Machine) -> None:
-        os.mkfifo(machine.folder / "fifo.part")
-        with self.start("export", str(machine.folder / "fifo"), "--store", machine.store) as process:
+        asyncio.run(fill(machine.store, Whole(rooms=[counted_room("c", 20_000)]), page=1000))
+        file, part = Path(machine.file), Path(f"{machine.file}.part")
+        while True:  # It may come to its end before the signal reaches it.
+            with self.start("export", machine.file, "--store", machine.store) as process:
+                assert process.stderr is not None
+                while process.poll() is None and not part.exists():
+                    pass
+                process.send_signal(signal.SIGINT)
+                said = process.stderr.read()
+            assert not part.exists()
+            if process.returncode:
+                break
+            file.unlink()
+        assert (process.returncode, said) == (
+            130,
+            b"Interrupted. No file was left of it; the same command begins anew.\n",
+        )
+        assert not file.exists()
+
+    def test_an_export_to_standard_output_that_is_interrupted_says_so(self, machine: Machine) -> None:
+        asyncio.run(fill(machine.store, Whole(rooms=[counted_room("c", 5000)]), page=1000))
+        with self.start("export", "-", "--store", machine.store) as process:
+            assert process.stdout is not None
             assert process.stderr is not None
+            process.stdout.read(10)
             process.send_signal(signal.SIGINT)
-            process.wait()
-        assert not (machine.folder / "fifo").exists()
+            process.stdout.read()
+            said = process.stderr.read()
+        assert process.returncode == 130
+        assert said.startswith(b"Interrupted. What went to standard output is no whole export;")
+
+    def test_an_import_that_is_interrupted_says_what_stands(self, machine: Machine) -> None:
+        """Though it waits for more of standard input, which does not come."""
+        machine.ok("export", machine.file)
+        lines = Path(machine.file).read_bytes().splitlines(keepends=True)
+        with self.start("import", "-", "--store", machine.other) as process:
+            assert process.stdin is not None
+            assert process.stderr is not None
+            process.stdin.write(b"".join(lines[:-3]))
+            process.stdin.flush()
+            asyncio.run(has_room(machine.other, "a"))
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+        assert process.returncode == 130
+        assert said == b"Interrupted. What was written so far stays; the same command goes on where it stopped.\n"
+        assert "are the same" in machine.ok("import", machine.file, "--store", machine.other)
+
+
+async def has_room(store: str, uid: str) -> None:
+    """Wait until a room has arrived."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(StoreError):  # It is not there yet, or is being made.
+                async with opened(store) as archive:
+                    if await archive.room(uid) is not None:
+                        return
+
+
+class TestInterruptions:
+    """What stands, by the step that was under way."""
+
+    @pytest.mark.parametrize(
+        ("step", "said"),
+        [
+            ("", "No message was written yet"),
+            ("checking", "No message was written yet"),
+            ("comparing", "No message was written yet"),
+            ("importing", "What was written so far stays"),
+            ("verifying", "What can be written is written"),
+        ],
+    )
+    def test_an_import(self, machine: Machine, monkeypatch: pytest.MonkeyPatch, step: str, said: str) -> None:
+        async def interrupted(file: Path, target: Archive, *, update: bool, progress: Bars) -> NoReturn:
+            if step:
+                progress.begin(step, 1)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("hubbub.cli.transfers.import_history", interrupted)
+        assert machine.refusal("import", machine.file, status=130).startswith(f"Interrupted. {said}")
+
+    def test_a_copy(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def interrupted(
+            source: Archive, target: Archive, *, update: bool, delete: bool, progress: Bars
+        ) -> NoReturn:
+            progress.begin("copying", 1)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("hubbub.cli.transfers.copy_history", interrupted)
+        assert "goes on where it stopped" in machine.refusal("copy", "--to", machine.other, status=130)

@@ -17,7 +17,7 @@ __all__ = ["Bars"]
 class Bars:
     """A bar for each step, as long as the context lasts; none where standard error is no terminal.
 
-    `per_s` is the speed of the longest step. It is measured whether or not there is a bar.
+    `step` is the one under way, "" before the first. Speeds are measured whether or not there is a bar.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,8 @@ class Bars:
         )
         self._task = self._bars.add_task("", total=None, visible=False)
         self._began = self._count = 0.0
-        self._steps: list[tuple[float, float]] = []
+        self._steps: dict[str, tuple[float, float]] = {}
+        self.step = ""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -47,6 +48,7 @@ class Bars:
 
     def begin(self, step: str, total: int) -> None:
         self._end_step()
+        self.step = step
         self._began, self._count = time.monotonic(), 0.0
         # A history grows while it is read, and one that was empty has no share that is done.
         self._task = self._bars.add_task(step, total=total or None)
@@ -55,14 +57,14 @@ class Bars:
         self._count += count
         self._bars.advance(self._task, count)
 
-    def per_s(self) -> float:
-        """Messages a second."""
-        lasted, count = max(self._steps, default=(0.0, 0.0))
+    def per_s(self, step: str) -> float:
+        """Messages a second in a step; 0 if it was not taken."""
+        lasted, count = self._steps.get(step, (0.0, 0.0))
         return count / lasted if lasted else 0.0
 
     def _end_step(self) -> None:
         if self._began:
-            self._steps.append((time.monotonic() - self._began, self._count))
+            self._steps[self.step] = (time.monotonic() - self._began, self._count)
             self._bars.update(self._task, total=self._count, completed=self._count)
         self._began = 0.0
 

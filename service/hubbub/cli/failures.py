@@ -1,7 +1,7 @@
 """What an operator did wrong is told in sentences, never in a traceback.
 
-Exit status 2: the settings or arguments are wrong. Exit status 1: they are right, but the machine is not ready for
-them. Tracebacks are left to faults of Hubbub itself.
+Exit status 2: the settings or arguments are wrong. Exit status 1: they have their form, but the machine is not ready
+for them. Exit status 130, as shells have it: Ctrl-C. Tracebacks are left to faults of Hubbub itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import socket
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -19,7 +19,10 @@ from rich.text import Text
 from hubbub.errors import StoreError
 from hubbub.settings import Settings, SettingsError
 
-__all__ = ["fail", "told_failures", "warn"]
+__all__ = ["INTERRUPTED", "fail", "told_failures", "warn"]
+
+INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C: 128 and the number of the signal."""
 
 
 def fail(*sentences: str, status: int) -> NoReturn:
@@ -43,6 +46,8 @@ def told_failures(settings: Settings | None = None) -> Iterator[None]:
     """Tell what an operator can put right; `settings`, where there are any, say which address was asked for."""
     try:
         yield
+    except KeyboardInterrupt:
+        fail("Interrupted.", status=INTERRUPTED)
     except SettingsError as error:
         fail(*error.problems, status=2)
     except StoreError as error:

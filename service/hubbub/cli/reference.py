@@ -30,8 +30,13 @@ _CLI_HEAD: Final = """# The command line
 
 <!-- Made from the commands themselves by `make docs`. -->
 
-Exit status 0: done. 1: the machine is not ready for what was asked (the port is taken, the store cannot be opened).
-2: the settings or arguments are wrong; standard error has a sentence for each mistake.
+Exit status 0: done. 1: the machine is not ready for what was asked (the port is taken, the store cannot be opened), or
+what was moved is not the same at the end. 2: the settings or arguments are wrong; standard error has a sentence for
+each mistake. 130: interrupted by Ctrl-C; a transfer says what stands. `hubbub serve` takes Ctrl-C as its order to stop,
+and ends with 0.
+
+An address of a store that names neither a file nor a server, or no possible database, is a mistake of status 2. What
+else is wrong with it (a port, an option, a name that nobody knows, a password) shows when the store is opened: status 1.
 """
 
 

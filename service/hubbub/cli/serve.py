@@ -31,10 +31,10 @@ def serve(config: Path | None, check: bool, **flags: object) -> None:
         for line in _lines(settings):
             click.echo(line)
         return
-    # Imported here, so that mistakes in the settings are told before the whole service is loaded.
-    from hubbub.app import run
-
     with told_failures(settings):
+        # Imported here, so that mistakes in the settings are told before the whole service is loaded.
+        from hubbub.app import run
+
         run(settings)
 
 

@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from hubbub.cli.bars import Bars
-from hubbub.cli.failures import fail, told_failures, warn
+from hubbub.cli.failures import INTERRUPTED, fail, told_failures, warn
 from hubbub.cli.flags import config_flag, setting_flags
 from hubbub.errors import HubbubError
 from hubbub.settings import SettingsError, load
@@ -25,6 +25,9 @@ __all__ = ["copy", "export", "load_file"]
 
 TOLD_MOST: Final = 20
 """How many rooms are named that differ; there may be as many as there are rooms."""
+
+FILLING: Final = frozenset({"copying", "importing"})
+"""The steps that write."""
 
 _file_argument = click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), metavar="FILE"
@@ -48,9 +51,15 @@ def export(file: Path, config: Path | None, store: str | None) -> None:
     """
     with told_failures():
         source = load(os.environ, config=config, overrides={"store": store}).store
-        with _told_transfer_failures(file), Bars() as bars:
-            totals = asyncio.run(export_history(archive_of(source), file, progress=bars))
-    click.echo(f"Exported: {_counted(totals)}; {bars.per_s():,.0f} messages/s.", err=str(file) == "-")
+        bars = Bars()
+        try:
+            with _told_transfer_failures(file), bars:
+                totals = asyncio.run(export_history(archive_of(source), file, progress=bars))
+        except KeyboardInterrupt:
+            left = "What went to standard output is no whole export" if str(file) == "-" else "No file was left of it"
+            fail(f"Interrupted. {left}; the same command begins anew.", status=INTERRUPTED)
+    rate = f"; {bars.per_s('exporting'):,.0f} messages/s" if totals.messages else ""
+    click.echo(f"Exported: {_counted(totals)}{rate}.", err=str(file) == "-")
 
 
 @click.command("import")
@@ -63,13 +72,18 @@ def load_file(file: Path, update: bool, config: Path | None, store: str | None) 
 
     No service may run on it. FILE is checked to its end before anything is written. It may be - for standard input,
     which can only be checked while it comes. An import that was interrupted is simply run again. At the end the store
-    is read, and counts and checksums are compared: exit status 1 if they differ.
+    is read, and counts and checksums are compared: exit status 1 if they differ. Other rooms of the store are left as
+    they are, and counted.
     """
     with told_failures():
         target = load(os.environ, config=config, overrides={"store": store}).store
-        with _told_transfer_failures(file), Bars() as bars:
-            outcome = asyncio.run(import_history(file, archive_of(target), update=update, progress=bars))
-    _tell("Imported", outcome, bars)
+        bars = Bars()
+        try:
+            with _told_transfer_failures(file), bars:
+                outcome = asyncio.run(import_history(file, archive_of(target), update=update, progress=bars))
+        except KeyboardInterrupt:
+            _tell_interruption(bars)
+    _tell("Imported", outcome, bars, step="importing")
 
 
 @click.command()
@@ -88,18 +102,24 @@ def copy(source: str | None, target: str, update: bool, delete: bool, config: Pa
 
     The source may be in use; then the copy says at the end that the source has moved on, and is to be repeated with
     --update once its service is stopped. No service may run on the target. A copy that was interrupted is simply run
-    again. At the end the target is read, and counts and checksums are compared: exit status 1 if they differ.
+    again. At the end the target is read, and counts and checksums are compared: exit status 1 if they differ, or if the
+    source has moved on. Rooms that only the target has are counted; they are left as they are, and no failure.
     """
     with told_failures():
         origin = _store(source, "--from") if source else load(os.environ, config=config, overrides={}).store
         destination = _store(target, "--to")
         if origin == destination:
             fail("--from and --to are the same store.", status=2)
-        with _told_transfer_failures(), Bars() as bars:
-            outcome = asyncio.run(
-                copy_history(archive_of(origin), archive_of(destination), update=update, delete=delete, progress=bars)
-            )
-    _tell("Copied", outcome, bars)
+        bars = Bars()
+        try:
+            with _told_transfer_failures(), bars:
+                ends = archive_of(origin), archive_of(destination)
+                outcome = asyncio.run(copy_history(*ends, update=update, delete=delete, progress=bars))
+        except KeyboardInterrupt:
+            _tell_interruption(bars)
+    if outcome.beside:
+        warn("Rooms that the source does not have were left in the target. --delete takes them away.")
+    _tell("Copied", outcome, bars, step="copying")
 
 
 def _store(given: str, flag: str) -> str:
@@ -130,6 +150,17 @@ def _told_transfer_failures(file: Path | None = None) -> Iterator[None]:
         fail(f"{file}: {error.strerror}.", status=1)
 
 
+def _tell_interruption(bars: Bars) -> NoReturn:
+    """Say what stands of a store that was being filled. Rooms are whole or out of sight, so either may stay."""
+    if bars.step in FILLING:
+        stands = "What was written so far stays; the same command goes on where it stopped."
+    elif bars.step == "verifying":
+        stands = "What can be written is written, but not compared yet; the same command compares it."
+    else:
+        stands = "No message was written yet; the same command begins anew."
+    fail(f"Interrupted. {stands}", status=INTERRUPTED)
+
+
 def _counted(totals: Totals) -> str:
     return (
         f"rooms {totals.rooms}, standings {totals.standings}, people {totals.people}, messages {totals.messages},"
@@ -137,15 +168,26 @@ def _counted(totals: Totals) -> str:
     )
 
 
-def _tell(done: str, outcome: Outcome, bars: Bars) -> None:
+def _tell(done: str, outcome: Outcome, bars: Bars, *, step: str) -> None:
     """Say in one line what came of it, and before that what is not as it should be. Exits with 1 if anything is not."""
     warn(*_complaints(outcome))
-    line = f"{done}: {_counted(outcome.totals)}; {outcome.written} messages were written, {bars.per_s():,.0f}/s; "
-    if outcome.is_complete:
-        click.echo(line + "verified, source and target are the same.")
-        return
-    click.echo(line + ("SOURCE AND TARGET DIFFER." if not outcome.verdict.is_same else "the source and target parted."))
-    raise SystemExit(1)
+    # How fast messages are passed over that are there already says nothing about writing.
+    all_written = 0 < outcome.written == outcome.totals.messages
+    rate = f", {bars.per_s(step):,.0f}/s" if all_written else ""
+    click.echo(f"{done}: {_counted(outcome.totals)}; {outcome.written} messages were written{rate}; {_found(outcome)}")
+    if not outcome.is_complete:
+        raise SystemExit(1)
+
+
+def _found(outcome: Outcome) -> str:
+    if not outcome.verdict.is_same:
+        return "SOURCE AND TARGET DIFFER."
+    if outcome.moved_on:
+        return "verified, but the source HAS MOVED ON."
+    if outcome.beside:
+        others = "another room" if len(outcome.beside) == 1 else f"{len(outcome.beside)} other rooms"
+        return f"verified, all of the source is in the target, which has {others}."
+    return "verified, source and target are the same."
 
 
 def _complaints(outcome: Outcome) -> Iterator[str]:
@@ -159,11 +201,6 @@ def _complaints(outcome: Outcome) -> Iterator[str]:
         yield "The people differ."
     if outcome.moved_on:
         yield "The source has moved on since it was read. Stop its service, and copy again with --update."
-    if outcome.beside:
-        yield (
-            f"The target has {len(outcome.beside)} rooms that the source does not have."
-            " They were left there; --delete takes them away."
-        )
 
 
 def _difference(room: RoomSum, found: RoomSum | None) -> str:
