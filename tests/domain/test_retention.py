@@ -113,8 +113,8 @@ class TestPauses:
         assert store.emptied == [5, 5]
         first, *slices, between = store.pauses
         assert 0 <= first <= FIRST_S
-        assert slices == [SLICE_PAUSE * 1.0] * 2
-        assert between == ROUND_PAUSE * (3 + 2 * SLICE_PAUSE)
+        assert slices == pytest.approx([SLICE_PAUSE * 1.0] * 2)
+        assert between == pytest.approx(ROUND_PAUSE * (3 + 2 * SLICE_PAUSE))
 
     async def test_a_short_round_is_followed_by_the_usual_one(self, begin: Begin) -> None:
         store = Store(0)
