@@ -14,6 +14,7 @@ import pytest
 from tests.support.blocking import refuse_blocking_calls
 from tests.support.driver import close_what_was_connecting
 from tests.support.mongodb import MongoProcess, SharedMongo, own_mongo, shared_mongo
+from tests.support.patience import patient_calls
 
 refuse_blocking_calls()
 close_what_was_connecting()
@@ -57,14 +58,14 @@ def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedMongo]:
 @pytest.fixture
 def mongo_uri(mongo: SharedMongo) -> Iterator[str]:
     """The address of a fresh database of the test's own."""
-    with mongo.database() as uri:
+    with mongo.database() as uri, patient_calls():
         yield uri
 
 
 @pytest.fixture
 def mongo_server(tmp_path: Path) -> Iterator[MongoProcess]:
     """A MongoDB of the test's own, to be killed or frozen."""
-    with own_mongo(tmp_path / "mongo") as server:
+    with own_mongo(tmp_path / "mongo") as server, patient_calls():
         yield server
 
 

@@ -9,11 +9,10 @@ import pytest
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER, History, Person, Room
-from tests.support.failover import NO_RETRIES, at_each_command, behind, insist_on, shorten_timeouts
+from tests.support.failover import NO_RETRIES, at_each_command, behind, insist_on, opened
 from tests.support.history import AMPLE_BYTES, draft, make_room, member, say
 from tests.support.ledger import Ledger, insist
 from tests.support.mongo_proxy import Rule, running_proxy
-from tests.support.stores import open_history
 
 HARDEST: Final = ("cut before", "cut after", "concern timed out", "concern timed out, rolled back")
 """The faults that differ for the one who asked, where the driver does not try again."""
@@ -22,16 +21,10 @@ STRIDE: Final = 6
 """A session is eighty commands: every sixth of them meets its fault, another sixth each time; with `--full`, each."""
 
 
-@pytest.fixture(autouse=True)
-def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long enough for many sessions at the same time."""
-    shorten_timeouts(monkeypatch, 3000)
-
-
 @pytest.fixture
 async def truth(mongo_uri: str) -> AsyncIterator[History]:
     """The store, past the proxy."""
-    async with open_history(mongo_uri) as history:
+    async with opened(mongo_uri) as history:
         yield history
 
 

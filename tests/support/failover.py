@@ -8,15 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-import pytest
-
 from hubbub.errors import HubbubError
-from hubbub.history import mongo_server
 from hubbub.history.mongo import MongoHistory
 from tests.support.mongo_proxy import Action, MongoProxy, Rule, after, before, concern, lost, not_primary
 from tests.support.mongodb import with_database
 
-__all__ = ["FAULTS", "NO_RETRIES", "WRITES", "at_each_command", "behind", "insist_on", "shorten_timeouts"]
+__all__ = ["FAULTS", "NO_RETRIES", "WRITES", "at_each_command", "behind", "insist_on", "opened"]
 
 WRITES: Final = frozenset({"insert", "update", "delete", "findAndModify"})
 
@@ -40,23 +37,26 @@ TRIES_MOST: Final = 100
 Result = TypeVar("Result")
 
 
-def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, call_ms: int) -> None:
-    """Calls give up after this time, in stores that are made from now on."""
-    monkeypatch.setattr(mongo_server, "CALL_TIMEOUT_MS", call_ms)
-    monkeypatch.setattr(mongo_server, "CONNECT_TIMEOUT_MS", call_ms)
+@asynccontextmanager
+async def opened(address: str) -> AsyncIterator[MongoHistory]:
+    """The store at an address, which is asked until it lets itself be opened."""
+    history = MongoHistory(address)
+    assert await insist_on(history.open) is None
+    try:
+        yield history
+    finally:
+        await history.close()
 
 
 @asynccontextmanager
 async def behind(proxy: MongoProxy, mongo_uri: str, options: str = "") -> AsyncIterator[MongoHistory]:
     """The store through the proxy."""
     name = mongo_uri.partition("?")[0].rpartition("/")[2]
-    history = MongoHistory(f"{with_database(proxy.uri, name)}?{options}")
-    await history.open()
-    try:
-        yield history
-    finally:
-        proxy.heal()
-        await history.close()
+    async with opened(f"{with_database(proxy.uri, name)}?{options}") as history:
+        try:
+            yield history
+        finally:
+            proxy.heal()
 
 
 async def at_each_command(fault: str, session: Callable[[Rule], Awaitable[Result]], *, stride: int = 1) -> list[Result]:
