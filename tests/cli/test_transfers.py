@@ -289,6 +289,18 @@ async def has_room(store: str, uid: str) -> None:
 class TestInterruptions:
     """What stands, by the step that was under way."""
 
+    def test_an_export_that_was_written_already(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Source(SqliteArchive):
+            async def close(self) -> None:
+                await super().close()
+                raise KeyboardInterrupt
+
+        Path(machine.file).write_bytes(b"another")
+        monkeypatch.setattr("hubbub.cli.transfers.archive_of", lambda store: Source(machine.folder / "hubbub.db"))
+        refusal = machine.refusal("export", machine.file, status=130)
+        assert refusal == f"Interrupted when {machine.file} was written already. It is whole.\n"
+        assert Path(machine.file).read_bytes().startswith(b'{"hubbub":"export"')
+
     @pytest.mark.parametrize(
         ("step", "said"),
         [

@@ -36,7 +36,8 @@ each mistake. 130: interrupted by Ctrl-C; a transfer says what stands. `hubbub s
 and ends with 0.
 
 An address of a store that names neither a file nor a server, or no possible database, is a mistake of status 2. What
-else is wrong with it (a port, an option, a name that nobody knows, a password) shows when the store is opened: status 1.
+else is wrong with it (a port, an option, a name that nobody knows, a password) shows when the store is opened, and has
+status 1.
 """
 
 

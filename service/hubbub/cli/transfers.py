@@ -51,11 +51,13 @@ def export(file: Path, config: Path | None, store: str | None) -> None:
     """
     with told_failures():
         source = load(os.environ, config=config, overrides={"store": store}).store
-        bars = Bars()
+        bars, before = Bars(), _inode(file)
         try:
             with _told_transfer_failures(file), bars:
                 totals = asyncio.run(export_history(archive_of(source), file, progress=bars))
         except KeyboardInterrupt:
+            if _inode(file) != before:
+                fail(f"Interrupted when {file} was written already. It is whole.", status=INTERRUPTED)
             left = "What went to standard output is no whole export" if str(file) == "-" else "No file was left of it"
             fail(f"Interrupted. {left}; the same command begins anew.", status=INTERRUPTED)
     rate = f"; {bars.per_s('exporting'):,.0f} messages/s" if totals.messages else ""
@@ -148,6 +150,14 @@ def _told_transfer_failures(file: Path | None = None) -> Iterator[None]:
         if error.errno is None or error.errno == errno.EPIPE or file is None:
             raise
         fail(f"{file}: {error.strerror}.", status=1)
+
+
+def _inode(file: Path) -> int | None:
+    """Tells a file from the one that had its name before. An export that is whole takes the name, and is another."""
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 def _tell_interruption(bars: Bars) -> NoReturn:
