@@ -88,7 +88,7 @@ class TestKilled:
         kills = 0
         for _ in range(RUNS_MOST):
             with command("import", file, "--store", target) as process:
-                timer = threading.Timer(chance.uniform(0.4, 1.0) * (1.2**kills), process.send_signal, [number])
+                timer = threading.Timer(chance.uniform(0.2, 0.7) * (1.2**kills), process.send_signal, [number])
                 if kills < KILLS_MOST:
                     timer.start()
                 out, err = process.communicate()
