@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import socketio
 
+from hubbub.domain.presence.holdings import GRACE_MS
 from hubbub.events import PRESENCE_CLIENT_EVENTS
 from tests.support.service import RunningService, running_service
 from tests.support.tabs import Tab
@@ -90,8 +91,9 @@ class TestPresence:
         changed = await ada.wait_for("presence", lambda event: event["changed"])
         assert (changed["changed"][0]["status"], changed["changed"][0]["text"]) == ("busy", "lunch")
         assert users_of(ada, snapshot) == {"ada": "online", "bob": "busy"}
-        await bob.goodbye()
-        await ada.wait_for("presence", lambda event: event["left"] == ["bob"])
+        async with asyncio.timeout(GRACE_MS / 2000):  # A goodbye has no grace.
+            await bob.goodbye()
+            await ada.wait_for("presence", lambda event: event["left"] == ["bob"])
         seen = (await ada.ok("presence:get", {"users": ["bob", "ada", "nobody"]}))["users"]
         assert [(user["id"], user["status"]) for user in seen] == [("bob", "offline"), ("ada", "online")]
         assert seen[0]["last_seen"] > 0

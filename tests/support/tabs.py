@@ -58,7 +58,13 @@ class Tab:
         return found()
 
     async def goodbye(self) -> None:
-        """Disconnect as stock clients do: a DISCONNECT for each namespace, then the transport."""
+        """A DISCONNECT for each namespace, and then the transport, as the JavaScript client does. The Python one closes
+        its WebSocket before they are written; so they are waited for here.
+        """
+        if self.sio.eio.state == "connected":
+            for namespace in list(self.sio.namespaces):
+                await self.sio.eio.send(f"1{namespace},")  # Engine.IO puts the 4 before it.
+            await self.sio.eio.queue.join()
         await self.sio.disconnect()
         await self._close()
 
