@@ -123,6 +123,6 @@ class Keeper:
     def _work(self) -> None:
         while not self._closing.is_set():
             self._committed.wait()
+            self._closing.wait(self._interval_s)  # For what is committed soon after it, too.
             self._committed.clear()
             self.look()
-            self._closing.wait(self._interval_s)
