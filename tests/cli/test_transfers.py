@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -228,13 +229,13 @@ class TestProcess:
             assert process.wait() == 1
 
     def test_an_export_that_is_interrupted_leaves_no_file(self, machine: Machine) -> None:
-        asyncio.run(fill(machine.store, Whole(rooms=[counted_room("c", 20_000)]), page=1000))
+        asyncio.run(fill(machine.store, Whole(rooms=[counted_room("c", 60_000)]), page=1000))
         file, part = Path(machine.file), Path(f"{machine.file}.part")
         while True:  # It may come to its end before the signal reaches it.
             with self.start("export", machine.file, "--store", machine.store) as process:
                 assert process.stderr is not None
                 while process.poll() is None and not part.exists():
-                    pass
+                    time.sleep(0.002)  # A loop without a pause would keep the core that the export needs.
                 process.send_signal(signal.SIGINT)
                 said = process.stderr.read()
             assert not part.exists()
