@@ -17,6 +17,10 @@ from tests.support.mongodb import MongoProcess, SharedMongo, own_mongo, shared_m
 from tests.support.patience import patient_calls
 
 refuse_blocking_calls()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A run in the background ignores Ctrl-C, and so would every process that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 close_what_was_connecting()
 
 # A deadline would judge the machine: tests run beside each other on two cores. Failing examples are printed, not kept.
