@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
@@ -36,7 +37,7 @@ _LET_IN_AGAIN_S: Final = (0.5, 1.5)
 Handle = Callable[[Client, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-class UserNamespace:
+class UserNamespace(ABC):
     """See `transport.base.Handler`. `find` has the events of this namespace, `handlers` what serves them; `watches` is
     for the roster.
     """
@@ -68,13 +69,13 @@ class UserNamespace:
 
     # -- for each namespace to say -----------------------------------------------------------------------------------
 
+    @abstractmethod
     def left(self, client: Client) -> None:
         """A client is gone: it is in no group any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def renew(self, client: Client, session: Session) -> None:
         """A new token may bring other roles and rooms, and another name."""
-        raise NotImplementedError
 
     def serve(self, call: Call) -> Awaitable[Any]:
         """No coroutine of its own either: what is awaited is the service's."""
