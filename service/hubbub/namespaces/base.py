@@ -119,8 +119,8 @@ class UserNamespace(ABC):
         _log.info("connection.closed", connection=connection.id, namespace=self._name, clean=clean)
 
     def suspended(self, connection: Connection, group: str) -> None:
-        """The client reads too slowly for a group. Only what has to arrive suspends it, so where all is worthless when it
-        is late this is never called.
+        """The client reads too slowly for a group. Only what has to arrive suspends it, so this is never called where all
+        is worthless when it is late.
         """
         _log.error("connection.suspended", connection=connection.id, namespace=self._name, group=group)
 
