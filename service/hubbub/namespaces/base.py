@@ -119,7 +119,7 @@ class UserNamespace(ABC):
         _log.info("connection.closed", connection=connection.id, namespace=self._name, clean=clean)
 
     def suspended(self, connection: Connection, group: str) -> None:
-        """The client reads too slowly for a group. Only what has to arrive suspends it, so this is never called where all
+        """The client reads too slowly for a group. Only what has to arrive suspends it: this is never called where all
         is worthless when it is late.
         """
         _log.error("connection.suspended", connection=connection.id, namespace=self._name, group=group)
