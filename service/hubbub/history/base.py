@@ -35,6 +35,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from hubbub.history.ledger import (
+    Audited,
+    AuditPage,
+    Ban,
+    Beat,
+    Entry,
+    Ledger,
+    Record,
+    RecordKind,
+    Revocation,
+    Sanctions,
+)
 from hubbub.history.records import (
     FOREVER,
     MEMBER_ROLES,
@@ -65,21 +77,31 @@ __all__ = [
     "FOREVER",
     "MEMBER_ROLES",
     "Arrival",
+    "AuditPage",
+    "Audited",
+    "Ban",
+    "Beat",
     "Change",
     "Edit",
+    "Entry",
     "History",
     "Insert",
     "Landing",
+    "Ledger",
     "Left",
     "Message",
     "MessagePage",
     "Outcome",
     "Person",
+    "Record",
+    "RecordKind",
+    "Revocation",
     "Role",
     "Room",
     "RoomKind",
     "RoomPage",
     "RoomView",
+    "Sanctions",
     "SearchPage",
     "Sender",
     "Standing",
@@ -115,6 +137,13 @@ class History(Protocol):
         copy, as far as the adapter can tell, or once the operator has said so (`hubbub restored`). An export does not
         take it along, and an import leaves the target's as it is.
         """
+
+    @property
+    def ledger(self) -> Ledger:
+        """The control log and what belongs to it. Changes of rooms and standings are logged by the methods below,
+        each under a kind of record; a change that changes nothing is not.
+        """
+        ...
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -163,6 +192,12 @@ class History(Protocol):
         no other is: whoever asks takes a missing room for deleted.
         """
 
+    async def seqs_of(self, uid: str, sender: str, *, below: int, limit: int) -> Sequence[int]:
+        """The seqs of the sender's messages in a room that are not deleted and have a `seq` below this one, newest
+        first.
+        """
+        ...
+
     async def search(
         self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
     ) -> SearchPage:
@@ -190,6 +225,12 @@ class History(Protocol):
         """Raises `HubbubError("conflict")` if the id is taken (for direct rooms the caller then reads it)."""
 
     async def room(self, id: str) -> Room | None: ...
+
+    async def rooms_at(self, uids: Sequence[str]) -> Mapping[str, Room]:
+        """These rooms by uid, in one query, however many they are; those that are gone are missing. Their heads need
+        not be the newest.
+        """
+        ...
 
     async def update_room(
         self,
@@ -234,6 +275,12 @@ class History(Protocol):
 
     async def standing(self, uid: str, user: str) -> Standing | None: ...
 
+    async def standings_at(self, pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Standing]:
+        """`standing` of these pairs of a room's uid and a user, in one query, however many they are; those of whom
+        nothing is recorded are missing.
+        """
+        ...
+
     async def standings_of(self, user: str) -> Mapping[str, Standing]:
         """All standings of a user, by room uid."""
 
@@ -256,10 +303,10 @@ class History(Protocol):
         says: no room with members is without one.
         """
 
-    async def leave(self, uid: str, user: str) -> Left:
-        """End a membership or an invitation; a mute or a ban stays. If the last owner left and members remain, the new
-        owner is the longest-standing moderator, else the longest-standing member. No error if the user was no member
-        or there is no such room.
+    async def leave(self, uid: str, user: str, *, kicked: bool = False, text: str = "") -> Left:
+        """End a membership or an invitation; a mute or a ban stays. The record says `kicked` or `left`, and `text`. If
+        the last owner left and members remain, the new owner is the longest-standing moderator, else the
+        longest-standing member. No error if the user was no member or there is no such room.
         """
 
     async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
@@ -273,7 +320,9 @@ class History(Protocol):
     async def mute(self, uid: str, user: str, *, until: int) -> Standing:
         """0 ends it. May precede membership."""
 
-    async def ban(self, uid: str, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
+    async def ban(
+        self, uid: str, user: str, *, until: int, text: str = ""
+    ) -> tuple[Standing, bool, int, Standing | None]:
         """Ban, and end the membership or invitation. Returns the standing, whether they were a member, the member
         count, and the new owner as `leave` does. `until=0` ends the ban.
         """
