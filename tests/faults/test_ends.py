@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hubbub.transport import server as server_module
+from hubbub.transport import ends as ends_module
 from hubbub.transport.states import Deadline
 from tests.support.faults import Options, Served, Stack, ours_only, seen_on_stock
 from tests.support.faults_peer import PollingPeer, WebSocketPeer, http, opened, read_answer
@@ -270,7 +270,7 @@ class TestFarewells:
     async def test_f16_who_is_disconnected_loses_the_websocket_too(
         self, monkeypatch: pytest.MonkeyPatch, stack: Stack
     ) -> None:
-        monkeypatch.setattr(server_module, "_LEFT_S", 0.1)
+        monkeypatch.setattr(ends_module, "_LEFT_S", 0.1)
         async with stack.serve() as served, served.websocket() as peer:
             await served.server.disconnect(peer.id)
             assert await peer.receive() == "41"

@@ -104,7 +104,7 @@ class Wire:
     async def wait_no_links(self) -> None:
         """Until nothing is left of any connection."""
         async with asyncio.timeout(TIMEOUT_S):
-            while self.server.links or self.server._busy or self.server.environ:
+            while self.server.links or not self.server.is_idle or self.server.environ:
                 await asyncio.sleep(0)
 
 

@@ -113,7 +113,7 @@ class TestTheServer:
         ours = vars(Server())
         assert set(theirs) <= set(ours)
         own = {name for name in ours if name not in theirs}
-        assert {"_mounted", "_plain", "_spawned", "_busy", "batch", "bounds"} <= own
+        assert {"_mounted", "_plain", "_spawned", "_lanes", "_ends", "batch", "bounds"} <= own
 
     def test_it_has_the_attributes_that_are_used(self) -> None:
         server = Server()

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import socketio
 
-from hubbub.transport import server as server_module
+from hubbub.transport import lanes as lanes_module
 from hubbub.transport.bounds import Bounds
 from hubbub.transport.connection import NamespaceConnection
 from hubbub.transport.server import Server
@@ -628,7 +628,7 @@ class TestTimes:
 
     @pytest.fixture
     async def hasty(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wire]:
-        monkeypatch.setattr(server_module, "_SWEEP_S", 0.01)
+        monkeypatch.setattr(lanes_module, "_SWEEP_S", 0.01)
         async with wire(bounds=Bounds(event_s=0.05, refusals=3, close_s=0.5)) as hasty:
             yield hasty
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
-from functools import partial
 from typing import Any, Final
 
 import socketio
@@ -26,8 +24,10 @@ from hubbub.transport.admission import Lane
 from hubbub.transport.base import Handler, Link, Order
 from hubbub.transport.bounds import Bounds
 from hubbub.transport.connection import NamespaceConnection
+from hubbub.transport.ends import Ends
 from hubbub.transport.engine import Engine
 from hubbub.transport.fanout import Batch, Fanout
+from hubbub.transport.lanes import Lanes
 from hubbub.transport.manager import Manager
 from hubbub.transport.message import Message
 from hubbub.transport.packets import Attachments, LibraryPacket, Packet, read_packet
@@ -46,22 +46,14 @@ RESTART: Final = Closing("draining", 1012, "this node is being shut down")
 DROPPED: Final = Closing("dropped", 1001, "closed by the server")
 LATER: Final = Closing("unavailable", 1013, "nobody can be let in at the moment; try again")
 
-_LEFT_S: Final = 5.0
-"""How long a connection that the server took out of its last namespace may stay: it has been told, and may be slow."""
-
-_SWEEP_S: Final = 1.0
-
 _UNREMARKABLE: Final = ("client_closed", "transport_lost", "draining")
 """Ends of connections of which only their namespaces' own lines are written."""
 
 _PASSING: Final = ("draining", "unavailable")
 """Codes of refusals that are over soon, here or at another node."""
 
-_ENDS_AT_ONCE: Final = 64
-"""Ends that handlers are told of in one turn of the loop: ten thousand clients may leave at the same moment."""
-
-_LANES_KEPT: Final = 256
-"""Empty lanes that are kept: making one costs a tenth of an event."""
+_DROPPED_AT_ONCE: Final = 64
+"""Connections that are ended in one turn of the loop while the server closes."""
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no annotations.
@@ -92,14 +84,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._mounted: dict[str, Handler] = {}
         self._plain: dict[str, PlainHandler] = {}
         self._spawned: set[asyncio.Task[Any]] = set()
-        self._busy: set[Session] = set()
-        self._lanes: list[Lane] = []
+        self._lanes = Lanes(self.bounds)
         self._empty: asyncio.Event | None = None
-        self._ended: deque[tuple[NamespaceConnection, bool]] = deque()
-        self._telling: asyncio.Handle | None = None
-        self._sweep: asyncio.TimerHandle | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._on_closed = on_closed
         self._concurrent = async_handlers
         self._manager_begun = False
@@ -118,6 +104,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             addresses=addresses or Addresses(),
             max_per_address=max_per_address,
         )
+        self._ends = Ends(self.eio, connect_s=self.bounds.connect_s, spawn=self.spawn, forget=self._forget)
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -150,16 +137,21 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """Take them again."""
         self.eio.accepting = True
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no admitted event is unanswered."""
+        return self._lanes.are_idle
+
     async def wait_idle(self) -> None:
         """Return when no admitted event is unanswered."""
-        await self._idle.wait()
+        await self._lanes.wait_idle()
 
     async def close(self) -> None:
         """End every connection, WebSockets with 1012, and wait for what that sets off."""
         self.batch.flush()
         for number, session in enumerate(list(self.eio.sessions.values()), 1):
             self.drop_nowait(session, restart=True)
-            if number % _ENDS_AT_ONCE == 0:
+            if number % _DROPPED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._empty = asyncio.Event()
         if self.eio.sessions:
@@ -167,14 +159,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
                 async with asyncio.timeout(self.bounds.close_s):
                     await self._empty.wait()
         await self.eio.shutdown()
-        while self._ended or self._spawned:
+        while not self._ends.are_told or self._spawned:
             if self._spawned:
                 await asyncio.wait(list(self._spawned))
             else:
                 await asyncio.sleep(0)
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        self._lanes.close()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine beside, kept alive until it is done."""
@@ -306,7 +296,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         elif kind == packets.DISCONNECT:
             connection = session.link.connections.get(packet.namespace)
             if isinstance(connection, NamespaceConnection):
-                self._end(connection, clean=True)
+                self._ends.end(connection, clean=True)
         elif kind == packets.BINARY_EVENT:
             self._on_event(session, packet, len(text))
         else:
@@ -339,9 +329,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             self._empty.set()
         for connection in list(session.link.connections.values()):
             if isinstance(connection, NamespaceConnection):
-                self._end(connection, clean=False)
+                self._ends.end(connection, clean=False)
         if session.id not in self.eio.leaving:
-            self._forget(session)
+            self._forget(session.id)
 
     # -- connects ----------------------------------------------------------------------------------------------------
 
@@ -389,7 +379,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             return
         if links.get(name) is not connection:
             # The peer vanished while the handler was at work: nobody else will tell the handler.
-            await self._tell_end(connection, clean=False)
+            await self._ends.tell(connection, clean=False)
             return
         connection.is_open = connection.entered = True
         session.connected()
@@ -455,7 +445,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             raise ViolationError("an event with a reserved name")
         lane: Lane | None = session.lane
         if lane is None:
-            lane = self._open_lane(session)
+            lane = self._lanes.open(session)
         order = handler.order(name)
         lane.admit(
             name,
@@ -486,41 +476,6 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             message = packets.ack_message(connection.namespace, id, refusal)
         connection.send(message)
 
-    def _open_lane(self, session: Session) -> Lane:
-        """A session has a lane while there is something in it; empty ones are kept for the next."""
-        if self._lanes:
-            lane = self._lanes.pop()
-        else:
-            lane = Lane(limit=self.bounds.pending_events, limit_bytes=self.bounds.pending_bytes)
-        lane.on_room = session.resume
-        lane.on_idle = partial(self._on_idle, session)
-        session.lane = lane
-        if not self._busy:
-            self._idle.clear()
-        self._busy.add(session)
-        if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)
-        return lane
-
-    def _on_idle(self, session: Session) -> None:
-        lane, session.lane = session.lane, None
-        if len(self._lanes) < _LANES_KEPT:
-            lane.on_room = lane.on_idle = None
-            self._lanes.append(lane)
-        self._busy.discard(session)
-        if not self._busy:
-            self._idle.set()
-
-    def _expire(self) -> None:
-        """Events that take too long are ended, so that they are answered."""
-        loop = asyncio.get_running_loop()
-        self._sweep = None
-        for session in list(self._busy):
-            if session.lane is not None:
-                session.lane.expire(loop.time(), self.bounds.event_s)
-        if self._busy:
-            self._sweep = loop.call_later(_SWEEP_S, self._expire)
-
     def _on_ack(self, session: Session, packet: Packet) -> None:
         connection = session.link.connections.get(packet.namespace)
         if not isinstance(connection, NamespaceConnection) or not connection.is_open or packet.id is None:
@@ -533,64 +488,13 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
 
     def disconnect_nowait(self, connection: NamespaceConnection) -> None:
         """End one namespace from this side, behind what was sent before."""
-        if connection.is_open:
-            connection.send(packets.disconnect_message(connection.namespace))
-            self._end(connection, clean=True)
-            if not connection.session.link.connections:
-                connection.session.left(_LEFT_S)
-        elif not connection.entered:
-            connection.unwanted = True  # Its handler still lets it in; then it goes.
+        self._ends.disconnect(connection)
 
     def drop_nowait(self, session: Session, *, restart: bool = False) -> None:
         """End an Engine.IO connection."""
         self.batch.flush()
         session.close(RESTART if restart else DROPPED)
 
-    def _end(self, connection: NamespaceConnection, *, clean: bool) -> None:
-        """Nothing more goes to this connection; its handler is told in the next turn, once."""
-        links = connection.session.link.connections
-        if links.get(connection.namespace) is not connection:
-            return
-        del links[connection.namespace]
-        connection.is_open = False
-        if connection.entered:
-            connection.entered = False
-            leaving = self.eio.leaving
-            leaving[connection.session.id] = leaving.get(connection.session.id, 0) + 1
-            self._ended.append((connection, clean))
-            self._tell_ends_soon()
-        if not links:
-            connection.session.left(self.bounds.connect_s)
-
-    def _tell_ends_soon(self) -> None:
-        if self._telling is None:
-            self._telling = asyncio.get_running_loop().call_soon(self._tell_ends)
-
-    def _tell_ends(self) -> None:
-        """Tell handlers of a slice of the ends, in their order; the rest in the next turn."""
-        self._telling = None
-        for _ in range(min(len(self._ended), _ENDS_AT_ONCE)):
-            connection, clean = self._ended.popleft()
-            self.spawn(self._tell_farewell(connection, clean=clean))
-        if self._ended:
-            self._tell_ends_soon()
-
-    async def _tell_end(self, connection: NamespaceConnection, *, clean: bool) -> None:
-        try:
-            await connection.handler.disconnected(connection, clean=clean)
-        except Exception:
-            _log.exception("connection.disconnect_failed", link=connection.session.id)
-
-    async def _tell_farewell(self, connection: NamespaceConnection, *, clean: bool) -> None:
-        """Tell the handler, which may ask for what was kept for the session; that goes with the last of them."""
-        await self._tell_end(connection, clean=clean)
-        session, leaving = connection.session, self.eio.leaving
-        leaving[session.id] -= 1
-        if leaving[session.id] == 0:
-            del leaving[session.id]
-            if session.id not in self.eio.sessions:
-                self._forget(session)
-
-    def _forget(self, session: Session) -> None:
-        self.eio.forget(session.id)
-        self.environ.pop(session.id, None)
+    def _forget(self, session_id: str) -> None:
+        self.eio.forget(session_id)
+        self.environ.pop(session_id, None)
