@@ -48,6 +48,7 @@ from hubbub.settings import Settings
 from hubbub.storewatch import StoreState, StoreWatch
 from hubbub.telemetry import Metrics, configure_logging
 from hubbub.transport.addresses import Addresses
+from hubbub.transport.base import Link
 from hubbub.transport.bounds import Bounds
 from hubbub.transport.server import Server
 from hubbub.transport.tcp import BACKLOG, DESCRIPTORS_WANTED, listening_sockets, raise_descriptor_limit
@@ -74,11 +75,19 @@ MAX_BATCH: Final = 512
 MAX_BATCH_MONGODB: Final = 128
 """The same for MongoDB, whose driver works on the event loop: this keeps it for some two milliseconds."""
 
+LET_GO_SHARE: Final = 0.75
+"""Of the time for a shutdown, how much clients are let go in. The rest is for what is under way then."""
+
+FINISH_S: Final = 1.0
+"""What is on its way to the store has this long to get there, also when the time for the shutdown is over."""
 
 CLOSE_S: Final = 5.0
 """How long the store may take to close. What was acknowledged is safe by then, and a store that hangs keeps no process
 that was asked to end.
 """
+
+
+_CLOSING: Final = {"code": "draining", "message": "This node is being shut down; connect again.", "reconnect": True}
 
 
 class Service:
@@ -145,6 +154,7 @@ class Service:
                 namespace(self.chat, self.sessions, pipeline=pipeline, metrics=self.metrics, node=settings.node),
             )
         self.url = ""
+        self._end_by = 0.0
 
     def readiness(self) -> Readiness:
         return self._status
@@ -209,7 +219,8 @@ class Service:
             yield
             await self.watch.close()
             await self.retention.close()
-            deadline = asyncio.get_running_loop().time() + self.settings.drain_s
+            # What is under way is finished in the time that is left of the drain, or at least in a moment.
+            deadline = max(self._end_by, asyncio.get_running_loop().time() + FINISH_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await self.chat.close()
@@ -222,17 +233,25 @@ class Service:
                     await self.history.close()
 
     async def _let_go(self) -> None:
-        """Tell the clients, answer what was admitted, then end all connections."""
+        """Take no newcomers, let the clients go spread over the time that is given, and answer what was admitted."""
         self._status = Readiness("draining")
         self.wire.refuse_newcomers()
+        loop = asyncio.get_running_loop()
+        self._end_by = loop.time() + self.settings.drain_s
+        await self.wire.let_go(
+            within_s=self.settings.drain_s * LET_GO_SHARE,
+            tell=lambda link, ms: _tell(link, "draining", {"reconnect_in_ms": ms}),
+            say=lambda link: _tell(link, "closing", _CLOSING),
+        )
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.drain_s):
+            async with asyncio.timeout_at(self._end_by):
                 await self.wire.wait_idle()
-        closing = {"code": "draining", "message": "This node is being shut down; connect again.", "reconnect": True}
-        for link in list(self.wire.links.values()):
-            for connection in link.connections.values():
-                connection.emit("closing", closing)
-        await self.wire.close()
+        await self.wire.close(within_s=min(CLOSE_S, max(self._end_by - loop.time(), 0.1)))
+
+
+def _tell(link: Link, event: str, document: dict[str, Any]) -> None:
+    for connection in link.connections.values():
+        connection.emit(event, document)
 
 
 def run(settings: Settings) -> None:

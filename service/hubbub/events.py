@@ -323,7 +323,7 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
         "{room, head}",
         "The room is suspended on this connection, which reads too slowly, until it is joined again.",
     ),
-    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away. Not sent by this version."),
+    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away, and ends this connection about then."),
     ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
     ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
 )

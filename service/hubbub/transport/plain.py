@@ -15,13 +15,13 @@ import structlog
 from socketio import AsyncNamespace, exceptions
 
 from hubbub.errors import HubbubError
-from hubbub.transport.base import Connection, Incoming, Order
+from hubbub.transport.base import Connection, Handshake, Incoming, Order
 from hubbub.transport.packets import connect_message
 
 if TYPE_CHECKING:
     from hubbub.transport.server import Server
 
-__all__ = ["NOT_ACKNOWLEDGED", "RESERVED", "PlainHandler", "RefusedError"]
+__all__ = ["NOT_ACKNOWLEDGED", "RESERVED", "PlainHandler", "RefusedError", "environ_of"]
 
 _log = structlog.get_logger("hubbub.transport")
 
@@ -151,3 +151,19 @@ class PlainHandler:
 def _is_about_arguments(error: TypeError) -> bool:
     """Whether it came from the call of the handler itself: an older handler takes no auth."""
     return "positional argument" in str(error)
+
+
+def environ_of(handshake: Handshake) -> dict[str, Any]:
+    """The environ of a handshake, as WSGI has it: what plain handlers are given."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/socket.io/",
+        "QUERY_STRING": getattr(handshake, "_raw_query", ""),
+        "REMOTE_ADDR": handshake.address,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+    }
+    for name, value in handshake.headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
+    return environ

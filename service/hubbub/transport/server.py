@@ -24,6 +24,7 @@ from hubbub.transport.admission import Lane
 from hubbub.transport.base import Handler, Link, Order
 from hubbub.transport.bounds import Bounds
 from hubbub.transport.connection import NamespaceConnection
+from hubbub.transport.drain import let_go
 from hubbub.transport.ends import Ends
 from hubbub.transport.engine import Engine
 from hubbub.transport.fanout import Batch, Fanout
@@ -31,7 +32,7 @@ from hubbub.transport.lanes import Lanes
 from hubbub.transport.manager import Manager
 from hubbub.transport.message import Message
 from hubbub.transport.packets import Attachments, LibraryPacket, Packet, read_packet
-from hubbub.transport.plain import NOT_ACKNOWLEDGED, RESERVED, PlainHandler, RefusedError
+from hubbub.transport.plain import NOT_ACKNOWLEDGED, RESERVED, PlainHandler, RefusedError, environ_of
 from hubbub.transport.session import Closing, Session
 from hubbub.transport.states import ViolationError
 
@@ -146,8 +147,22 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """Return when no admitted event is unanswered."""
         await self._lanes.wait_idle()
 
-    async def close(self) -> None:
-        """End every connection, WebSockets with 1012, and wait for what that sets off."""
+    async def let_go(self, *, within_s: float, tell: Callable[[Link, int], None], say: Callable[[Link], None]) -> None:
+        """End every connection, spread over a time. `tell` is given each link and in how many milliseconds it ends,
+        `say` each link that is ended now.
+        """
+
+        def end(session: Session) -> None:
+            say(session.link)
+            self.drop_nowait(session, restart=True)
+
+        sessions = list(self.eio.sessions.values())
+        await let_go(sessions, within_s=within_s, tell=lambda session, ms: tell(session.link, ms), end=end)
+
+    async def close(self, *, within_s: float | None = None) -> None:
+        """End every connection that is left, WebSockets with 1012, and wait for what that sets off: for the peers no
+        longer than `within_s`, by default the bounds' `close_s`.
+        """
         self.batch.flush()
         for number, session in enumerate(list(self.eio.sessions.values()), 1):
             self.drop_nowait(session, restart=True)
@@ -156,7 +171,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         self._empty = asyncio.Event()
         if self.eio.sessions:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.bounds.close_s):
+                async with asyncio.timeout(self.bounds.close_s if within_s is None else within_s):
                     await self._empty.wait()
         await self.eio.shutdown()
         while not self._ends.are_told or self._spawned:
@@ -410,21 +425,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
             session.violate(ViolationError("too many connects were refused"))
 
     def _keep_environ(self, session: Session) -> None:
-        """Plain handlers are given the environ of the handshake, as WSGI has it."""
         if session.id not in self.environ:
-            handshake = session.link.handshake
-            environ: dict[str, Any] = {
-                "REQUEST_METHOD": "GET",
-                "PATH_INFO": "/socket.io/",
-                "QUERY_STRING": getattr(handshake, "_raw_query", ""),
-                "REMOTE_ADDR": handshake.address,
-                "SERVER_PROTOCOL": "HTTP/1.1",
-                "wsgi.url_scheme": "http",
-            }
-            for name, value in handshake.headers.items():
-                key = name.upper().replace("-", "_")
-                environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
-            self.environ[session.id] = environ
+            self.environ[session.id] = environ_of(session.link.handshake)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
