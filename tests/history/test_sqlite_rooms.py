@@ -12,7 +12,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.sqlite_batch import write_batch
 from hubbub.history.sqlite_file import open_database
 from hubbub.history.sqlite_rooms import SLICE_ROWS, bury_slice, create_room, delete_room, known_room, update_room
-from tests.support.history import draft, editing, make_room, member
+from tests.support.history import LOG, draft, editing, make_room, member
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ class TestRooms:
     def test_an_update_that_changes_nothing_writes_nothing(self, connection: sqlite3.Connection) -> None:
         room = create_room(connection, make_room(title="T"), [])
         before = connection.total_changes
-        assert update_room(connection, room.uid, values={"title": "T", "topic": None}) == room
+        assert update_room(connection, room.uid, values={"title": "T", "topic": None}, log=LOG) == room
         assert connection.total_changes == before
 
     def test_a_room_that_is_gone_is_not_found(self, connection: sqlite3.Connection) -> None:

@@ -13,7 +13,7 @@ from hubbub.history.base import Person, Room
 from hubbub.history.sqlite_file import open_database
 from hubbub.history.sqlite_rooms import create_room
 from hubbub.history.sqlite_standings import ban, join, leave, mark_read, mute, set_role
-from tests.support.history import make_room, member, walks
+from tests.support.history import LOG, make_room, member, walks
 
 
 @pytest.fixture
@@ -30,29 +30,29 @@ def room(connection: sqlite3.Connection) -> Room:
 
 class TestRows:
     def test_a_standing_that_says_nothing_takes_no_row(self, connection: sqlite3.Connection, room: Room) -> None:
-        mute(connection, room.uid, "zoe", until=5)
-        ban(connection, room.uid, "zoe", until=5)
-        mute(connection, room.uid, "zoe", until=0)
-        ban(connection, room.uid, "zoe", until=0)
-        leave(connection, room.uid, "bob")
+        mute(connection, room.uid, "zoe", until=5, log=LOG)
+        ban(connection, room.uid, "zoe", until=5, log=LOG)
+        mute(connection, room.uid, "zoe", until=0, log=LOG)
+        ban(connection, room.uid, "zoe", until=0, log=LOG)
+        leave(connection, room.uid, "bob", log=LOG)
         assert connection.execute("SELECT user FROM standings").fetchall() == [("ann",)]
 
     def test_what_changes_nothing_writes_nothing(self, connection: sqlite3.Connection, room: Room) -> None:
         """A connection that comes back joins its rooms again; that must not cost a sync of the disk."""
         before = connection.total_changes
-        join(connection, room.uid, Person("bob", "Bob"), at=9, role="member", need_invite=False)
-        set_role(connection, room.uid, "bob", "member")
+        join(connection, room.uid, Person("bob", "Bob"), at=9, role="member", need_invite=False, log=LOG)
+        set_role(connection, room.uid, "bob", "member", log=LOG)
         mark_read(connection, room.uid, "bob", 0)
-        leave(connection, room.uid, "zoe")
+        leave(connection, room.uid, "zoe", log=LOG)
         assert connection.total_changes == before
 
     def test_the_count_of_members_is_what_the_rows_say(self, connection: sqlite3.Connection, room: Room) -> None:
         for number in range(5):
-            join(connection, room.uid, Person(f"u{number}", "U"), at=9, role="member", need_invite=False)
-        leave(connection, room.uid, "u1")
-        leave(connection, room.uid, "u1")
-        ban(connection, room.uid, "u2", until=99)
-        ban(connection, room.uid, "u2", until=99)
+            join(connection, room.uid, Person(f"u{number}", "U"), at=9, role="member", need_invite=False, log=LOG)
+        leave(connection, room.uid, "u1", log=LOG)
+        leave(connection, room.uid, "u1", log=LOG)
+        ban(connection, room.uid, "u2", until=99, log=LOG)
+        ban(connection, room.uid, "u2", until=99, log=LOG)
         assert connection.execute("SELECT members FROM rooms").fetchone() == (5,)
         assert connection.execute("SELECT count(*) FROM standings WHERE role IS NOT NULL").fetchone() == (5,)
 

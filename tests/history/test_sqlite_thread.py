@@ -21,7 +21,7 @@ from hubbub.history.sqlite_file import open_database
 from hubbub.history.sqlite_rooms import create_room
 from hubbub.history.sqlite_standings import join
 from hubbub.history.sqlite_thread import WriterThread
-from tests.support.history import Op, draft, editing, make_room, member, written
+from tests.support.history import LOG, Op, draft, editing, make_room, member, written
 
 Moment = Literal["before", "after", "inside"]
 
@@ -125,7 +125,7 @@ class TestUnits:
         room = make_room()
         await thread.submit(lambda c: create_room(c, room, [member("ann", "owner")]))
         joins = [
-            lambda c, n=n: join(c, room.uid, Person(f"u{n}", "U"), at=1, role="member", need_invite=False)
+            lambda c, n=n: join(c, room.uid, Person(f"u{n}", "U"), at=1, role="member", need_invite=False, log=LOG)
             for n in range(200)
         ]
         await gather_behind_gate(thread, *joins, then=lambda: connection.arm("before", 10**9))
@@ -220,7 +220,9 @@ class TestFailures:
         two: list[Op] = [draft(uid, "c"), draft(uid, "a")]
         return [
             lambda connection: write_batch(connection, one)[0],
-            lambda connection: join(connection, uid, Person("bob", "B"), at=1, role="member", need_invite=False),
+            lambda connection: join(
+                connection, uid, Person("bob", "B"), at=1, role="member", need_invite=False, log=LOG
+            ),
             lambda connection: write_batch(connection, two)[0],
         ]
 

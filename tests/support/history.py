@@ -30,10 +30,12 @@ from hubbub.history.base import (
     Written,
 )
 from hubbub.history.sqlite import SqliteHistory
+from hubbub.history.sqlite_log import RoomLog
 from tests.support.tree import PACKAGE
 
 __all__ = [
     "AMPLE_BYTES",
+    "LOG",
     "Op",
     "all_messages",
     "child",
@@ -54,6 +56,10 @@ __all__ = [
 Op = Insert | Change
 
 AMPLE_BYTES: Final = 2**30
+
+LOG: Final = RoomLog("test", lambda: 0)
+"""For the units of SQLite's writer: nobody reads what it says."""
+
 _numbers: Final = itertools.count(1)
 
 

@@ -48,6 +48,8 @@ from hubbub.history.sqlite_incarnation import identity, settle
 from hubbub.history.sqlite_index import index_path
 from hubbub.history.sqlite_indexer import Indexer
 from hubbub.history.sqlite_keeper import Keeper
+from hubbub.history.sqlite_ledger import SqliteLedger
+from hubbub.history.sqlite_log import RoomLog
 from hubbub.history.sqlite_readers import Readers
 from hubbub.history.sqlite_retention import Finder, Rise, empty_slice
 from hubbub.history.sqlite_search import Searcher
@@ -81,6 +83,8 @@ class SqliteHistory:
         self._finder = Finder()
         self._expiring = asyncio.Lock()
         self._incarnation = ""
+        self._ledger = SqliteLedger(read=self._read, write=self._write)
+        self._log = RoomLog(self._ledger.origin, clock)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -112,6 +116,10 @@ class SqliteHistory:
     @property
     def incarnation(self) -> str:
         return self._incarnation
+
+    @property
+    def ledger(self) -> SqliteLedger:
+        return self._ledger
 
     @property
     def _open_parts(self) -> _Parts:
@@ -175,6 +183,11 @@ class SqliteHistory:
     async def heads(self, uids: Sequence[str]) -> Mapping[str, int]:
         return await self._read(lambda connection: messages.read_heads(connection, uids))
 
+    async def seqs_of(self, uid: str, sender: str, *, below: int, limit: int) -> Sequence[int]:
+        return await self._read(
+            lambda connection: messages.read_seqs_of(connection, uid, sender=sender, below=below, limit=limit)
+        )
+
     async def search(
         self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
     ) -> SearchPage:
@@ -206,10 +219,13 @@ class SqliteHistory:
     # -- rooms -------------------------------------------------------------------------------------------------------
 
     async def create_room(self, room: Room, members: Sequence[tuple[Standing, Person]]) -> Room:
-        return await self._write(lambda connection: rooms.create_room(connection, room, members))
+        return await self._write(lambda connection: rooms.create_room(connection, room, members, log=self._log))
 
     async def room(self, id: str) -> Room | None:
         return await self._read(lambda connection: lists.read_room(connection, id))
+
+    async def rooms_at(self, uids: Sequence[str]) -> Mapping[str, Room]:
+        return await self._read(lambda connection: lists.read_rooms_at(connection, uids))
 
     async def update_room(
         self,
@@ -221,7 +237,7 @@ class SqliteHistory:
         slow_mode_s: int | None = None,
     ) -> Room:
         values = {"title": title, "topic": topic, "capacity": capacity, "slow_mode_s": slow_mode_s}
-        return await self._write(lambda connection: rooms.update_room(connection, uid, values=values))
+        return await self._write(lambda connection: rooms.update_room(connection, uid, values=values, log=self._log))
 
     async def delete_room(self, uid: str) -> bool:
         parts = self._open_parts
@@ -231,7 +247,8 @@ class SqliteHistory:
                 parts.writer.add_chores()
                 parts.indexer.notify([no])
 
-        return await self._write(lambda connection: rooms.delete_room(connection, uid), then=bury) is not None
+        gone = await self._write(lambda connection: rooms.delete_room(connection, uid, log=self._log), then=bury)
+        return gone is not None
 
     async def rooms(
         self, *, user: str, query: str | None, mine: bool, everything: bool, limit: int, cursor: str | None
@@ -272,6 +289,9 @@ class SqliteHistory:
     async def standing(self, uid: str, user: str) -> Standing | None:
         return await self._read(lambda connection: lists.read_standing(connection, uid, user))
 
+    async def standings_at(self, pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Standing]:
+        return await self._read(lambda connection: lists.read_standings_at(connection, pairs))
+
     async def standings_of(self, user: str) -> Mapping[str, Standing]:
         return await self._read(lambda connection: lists.read_standings_of(connection, user))
 
@@ -288,23 +308,31 @@ class SqliteHistory:
         self, uid: str, person: Person, *, at: int, role: Role = "member", need_invite: bool = False
     ) -> tuple[Standing, bool, int]:
         return await self._write(
-            lambda connection: standings.join(connection, uid, person, at=at, role=role, need_invite=need_invite)
+            lambda connection: standings.join(
+                connection, uid, person, at=at, role=role, need_invite=need_invite, log=self._log
+            )
         )
 
-    async def leave(self, uid: str, user: str) -> Left:
-        return await self._write(lambda connection: standings.leave(connection, uid, user))
+    async def leave(self, uid: str, user: str, *, kicked: bool = False, text: str = "") -> Left:
+        return await self._write(
+            lambda connection: standings.leave(connection, uid, user, log=self._log, kicked=kicked, text=text)
+        )
 
     async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
-        return await self._write(lambda connection: standings.invite(connection, uid, person, at=at))
+        return await self._write(lambda connection: standings.invite(connection, uid, person, at=at, log=self._log))
 
     async def set_role(self, uid: str, user: str, role: Role) -> Standing:
-        return await self._write(lambda connection: standings.set_role(connection, uid, user, role))
+        return await self._write(lambda connection: standings.set_role(connection, uid, user, role, log=self._log))
 
     async def mute(self, uid: str, user: str, *, until: int) -> Standing:
-        return await self._write(lambda connection: standings.mute(connection, uid, user, until=until))
+        return await self._write(lambda connection: standings.mute(connection, uid, user, until=until, log=self._log))
 
-    async def ban(self, uid: str, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
-        return await self._write(lambda connection: standings.ban(connection, uid, user, until=until))
+    async def ban(
+        self, uid: str, user: str, *, until: int, text: str = ""
+    ) -> tuple[Standing, bool, int, Standing | None]:
+        return await self._write(
+            lambda connection: standings.ban(connection, uid, user, until=until, log=self._log, text=text)
+        )
 
     async def mark_read(self, uid: str, user: str, seq: int) -> tuple[int, int]:
         return await self._write(lambda connection: standings.mark_read(connection, uid, user, seq))

@@ -30,13 +30,18 @@ __all__ = [
     "read_people",
     "read_room",
     "read_rooms",
+    "read_rooms_at",
     "read_standing",
+    "read_standings_at",
     "read_standings_of",
     "read_view",
     "standings_from",
 ]
 
 BY_ID: Final = f"SELECT json_array({ROOM}) FROM rooms r WHERE r.id = :id"
+
+ROOMS_AT: Final = f"""
+    SELECT json_group_array(json_array({ROOM})) FROM json_each(:uids) j CROSS JOIN rooms r ON r.uid = j.value"""
 
 VIEW_OF: Final = f"""
     SELECT {VIEW} FROM rooms r LEFT JOIN standings s ON s.room = r.no AND s.user = :user WHERE r.uid = :uid"""
@@ -63,6 +68,10 @@ STANDING_OF: Final = f"""
     SELECT json_array({STANDING}) FROM rooms r CROSS JOIN standings s ON s.room = r.no AND s.user = :user
     WHERE r.uid = :uid"""
 
+STANDINGS_AT: Final = f"""
+    SELECT json_group_array(json_array(r.uid, {STANDING})) FROM json_each(:pairs) j
+    CROSS JOIN rooms r ON r.uid = j.value ->> 0 CROSS JOIN standings s ON s.room = r.no AND s.user = j.value ->> 1"""
+
 STANDINGS_OF: Final = f"""
     SELECT json_group_array(json_array(r.uid, {STANDING}))
     FROM standings s CROSS JOIN rooms r ON r.no = s.room WHERE s.user = :user"""
@@ -88,6 +97,12 @@ PEOPLE: Final = """
 def read_room(connection: sqlite3.Connection, id: str) -> Room | None:
     row = fetch(connection, BY_ID, {"id": id})
     return None if row is None else room_from(row)
+
+
+def read_rooms_at(connection: sqlite3.Connection, uids: Sequence[str]) -> dict[str, Room]:
+    """As `History.rooms_at`."""
+    rooms = (room_from(row) for row in fetch(connection, ROOMS_AT, {"uids": json_text([*uids])}))
+    return {room.uid: room for room in rooms}
 
 
 def read_view(connection: sqlite3.Connection, uid: str, user: str) -> RoomView | None:
@@ -120,6 +135,15 @@ def read_rooms(
 def read_standing(connection: sqlite3.Connection, uid: str, user: str) -> Standing | None:
     row = fetch(connection, STANDING_OF, {"uid": uid, "user": user})
     return None if row is None else standing_from(row)
+
+
+def read_standings_at(
+    connection: sqlite3.Connection, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Standing]:
+    """As `History.standings_at`."""
+    rows = fetch(connection, STANDINGS_AT, {"pairs": json_text([*pairs])})
+    standings = ((uid, standing_from(row)) for uid, *row in rows)
+    return {(uid, standing.user): standing for uid, standing in standings if standing is not None}
 
 
 def read_standings_of(connection: sqlite3.Connection, user: str) -> dict[str, Standing]:

@@ -38,6 +38,7 @@ __all__ = [
     "read_message",
     "read_page",
     "read_revisions",
+    "read_seqs_of",
 ]
 
 BY_SEQ: Final = f"""
@@ -91,6 +92,16 @@ REVISIONS: Final = f"""
         (SELECT json_group_array(json_array(rev, seq)) FROM claimed),
         (SELECT json_group_array({MESSAGE}) FROM (SELECT DISTINCT no, seq FROM claimed) d
          CROSS JOIN messages m ON m.place = (d.no << {SHIFT}) + d.seq))"""
+
+SEQS_OF: Final = f"""
+    WITH sent AS MATERIALIZED (
+        SELECT k.place FROM rooms r CROSS JOIN messages k INDEXED BY messages_by_key
+        ON k.room = r.no AND k.sender = :sender AND k.place & {MASK} > r.floor AND k.place & {MASK} < :below
+        WHERE r.uid = :uid ORDER BY k.place DESC)
+    SELECT json_group_array(seq) FROM (
+        SELECT sent.place & {MASK} AS seq FROM sent CROSS JOIN messages m ON m.place = sent.place
+        WHERE m.deleted = 0 LIMIT :most)"""
+"""The index tells what the sender has sent and where; only as many rows are looked up as are wanted."""
 
 HEAD_OF: Final = f"SELECT {HEAD} FROM rooms r WHERE r.uid = :uid"
 
@@ -174,6 +185,12 @@ def read_revisions(connection: sqlite3.Connection, uid: str, *, after: int, upto
     claims, rows = fetch(connection, REVISIONS, {"uid": uid, "after": clamp(after), "upto": clamp(upto)})
     messages = {message.seq: message for message in (message_from(uid, row) for row in rows)}
     return [(rev, messages[seq]) for rev, seq in sorted(claims) if seq in messages]
+
+
+def read_seqs_of(connection: sqlite3.Connection, uid: str, *, sender: str, below: int, limit: int) -> list[int]:
+    """As `History.seqs_of`."""
+    parameters = {"uid": uid, "sender": sender, "below": min(below, MASK + 1), "most": limit}
+    return sorted(fetch(connection, SEQS_OF, parameters), reverse=True)
 
 
 def _known(found: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Final
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import MEMBER_ROLES, Person, Room, Standing
+from hubbub.history.sqlite_log import RoomLog
 from hubbub.history.sqlite_rows import MASK, ROOM, SHIFT, fetch, json_text, room_from
 
 __all__ = ["bury_slice", "create_room", "delete_room", "folded", "known_room", "remember_people", "update_room"]
@@ -34,8 +35,14 @@ REMEMBER: Final = """
 BY_UID: Final = f"SELECT json_array(r.no, json_array({ROOM})) FROM rooms r WHERE r.uid = :uid"
 
 
-def create_room(connection: sqlite3.Connection, room: Room, members: Sequence[tuple[Standing, Person]]) -> Room:
-    """As `History.create_room`."""
+def create_room(
+    connection: sqlite3.Connection,
+    room: Room,
+    members: Sequence[tuple[Standing, Person]],
+    *,
+    log: RoomLog | None = None,
+) -> Room:
+    """As `History.create_room`; without a log where no service runs that has to take note."""
     count = sum(standing.role in MEMBER_ROLES for standing, _ in members)
     row: dict[str, object] = {
         "uid": room.uid,
@@ -58,6 +65,8 @@ def create_room(connection: sqlite3.Connection, room: Room, members: Sequence[tu
     standings = [(s.user, s.role, s.joined_at, s.muted_until, s.banned_until, s.knew, s.read_seq) for s, _ in members]
     connection.execute(STAND, {"no": no, "standings": json_text(standings)})
     remember_people(connection, [person for _, person in members], at=room.created_at)
+    if log is not None:
+        log.created(connection, room.uid, [standing for standing, _ in members])
     return replace(room, head=0, members=count)
 
 
@@ -76,7 +85,9 @@ def known_room(connection: sqlite3.Connection, uid: str) -> tuple[int, Room]:
     return no, room_from(row)
 
 
-def update_room(connection: sqlite3.Connection, uid: str, *, values: Mapping[str, str | int | None]) -> Room:
+def update_room(
+    connection: sqlite3.Connection, uid: str, *, values: Mapping[str, str | int | None], log: RoomLog
+) -> Room:
     """As `History.update_room`; `values` are its keyword arguments."""
     no, room = known_room(connection, uid)
     given = {name: value for name, value in values.items() if value is not None}
@@ -97,18 +108,23 @@ def update_room(connection: sqlite3.Connection, uid: str, *, values: Mapping[str
                 "folded": folded(room.id, updated.title),
             },
         )
+        log.room(connection, uid)
     return updated
 
 
-def delete_room(connection: sqlite3.Connection, uid: str) -> int | None:
-    """Take the room from every reader, and leave its messages for `bury_slice`. Its number, None if there is none."""
-    row = connection.execute("SELECT no FROM rooms WHERE uid = ?", (uid,)).fetchone()
+def delete_room(connection: sqlite3.Connection, uid: str, *, log: RoomLog | None = None) -> int | None:
+    """Take the room from every reader, and leave its messages for `bury_slice`. Its number, None if there is none.
+    The log as in `create_room`.
+    """
+    row = connection.execute("SELECT no, id FROM rooms WHERE uid = ?", (uid,)).fetchone()
     if row is None:
         return None
-    (no,) = row
+    no, id = row
     connection.execute("DELETE FROM rooms WHERE no = ?", (no,))
     connection.execute("DELETE FROM standings WHERE room = ?", (no,))
     connection.execute("INSERT INTO graveyard (no) VALUES (?)", (no,))
+    if log is not None:
+        log.deleted(connection, uid, id)
     return int(no)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from hubbub.errors import HubbubError
 from hubbub.history import standing_rules as rules
 from hubbub.history.base import MEMBER_ROLES, Left, Person, Role, Room, Standing
+from hubbub.history.sqlite_log import RoomLog
 from hubbub.history.sqlite_rooms import known_room, remember_people
 from hubbub.history.sqlite_rows import NEWEST, STANDING, UNREAD, fetch, fetch_number, standing_from
 
@@ -48,7 +49,7 @@ UNREAD_OF: Final = f"""
 
 
 def join(
-    connection: sqlite3.Connection, uid: str, person: Person, *, at: int, role: Role, need_invite: bool
+    connection: sqlite3.Connection, uid: str, person: Person, *, at: int, role: Role, need_invite: bool, log: RoomLog
 ) -> tuple[Standing, bool, int]:
     """As `History.join`."""
     no, room = known_room(connection, uid)
@@ -66,10 +67,13 @@ def join(
     )
     _put(connection, no, standing)
     remember_people(connection, [person], at=at)
+    log.stands(connection, uid, standing, why="joined", was=before.role)
     return standing, True, _count(connection, no, room, 1)
 
 
-def leave(connection: sqlite3.Connection, uid: str, user: str) -> Left:
+def leave(
+    connection: sqlite3.Connection, uid: str, user: str, *, log: RoomLog, kicked: bool = False, text: str = ""
+) -> Left:
     """As `History.leave`."""
     try:
         no, room = known_room(connection, uid)
@@ -80,12 +84,14 @@ def leave(connection: sqlite3.Connection, uid: str, user: str) -> Left:
         return Left(room.members, standing=rules.said(before))
     after = rules.left(before)
     _put(connection, no, after)
+    log.stands(connection, uid, after, why="kicked" if kicked else "left", was=before.role, text=text)
     if before.role not in MEMBER_ROLES:
         return Left(room.members, before.role, rules.said(after))
-    return Left(_count(connection, no, room, -1), before.role, rules.said(after), _succeed(connection, no, before))
+    heir = _succeed(connection, no, uid, before, log=log)
+    return Left(_count(connection, no, room, -1), before.role, rules.said(after), heir)
 
 
-def invite(connection: sqlite3.Connection, uid: str, person: Person, *, at: int) -> Standing | None:
+def invite(connection: sqlite3.Connection, uid: str, person: Person, *, at: int, log: RoomLog) -> Standing | None:
     """As `History.invite`."""
     no, _ = known_room(connection, uid)
     before = _standing(connection, no, person.id)
@@ -93,38 +99,46 @@ def invite(connection: sqlite3.Connection, uid: str, person: Person, *, at: int)
     if invited is not None:
         _put(connection, no, invited)
         remember_people(connection, [person], at=at)
+        log.stands(connection, uid, invited, why="invited", was=None)
     return invited
 
 
-def set_role(connection: sqlite3.Connection, uid: str, user: str, role: Role) -> Standing:
+def set_role(connection: sqlite3.Connection, uid: str, user: str, role: Role, *, log: RoomLog) -> Standing:
     """As `History.set_role`."""
     no, _ = known_room(connection, uid)
     before = _standing(connection, no, user)
     standing = rules.with_role(before, role, owned_without=lambda: _is_owned_without(connection, no, user))
     if standing != before:
         _put(connection, no, standing)
+        log.stands(connection, uid, standing, why="role", was=before.role)
     return standing
 
 
-def mute(connection: sqlite3.Connection, uid: str, user: str, *, until: int) -> Standing:
+def mute(connection: sqlite3.Connection, uid: str, user: str, *, until: int, log: RoomLog) -> Standing:
     """As `History.mute`."""
     no, _ = known_room(connection, uid)
-    standing = replace(_standing(connection, no, user), muted_until=until)
-    _put(connection, no, standing)
+    before = _standing(connection, no, user)
+    standing = replace(before, muted_until=until)
+    if standing != before:
+        _put(connection, no, standing)
+        log.stands(connection, uid, standing, why="muted", was=before.role)
     return standing
 
 
 def ban(
-    connection: sqlite3.Connection, uid: str, user: str, *, until: int
+    connection: sqlite3.Connection, uid: str, user: str, *, until: int, log: RoomLog, text: str = ""
 ) -> tuple[Standing, bool, int, Standing | None]:
     """As `History.ban`."""
     no, room = known_room(connection, uid)
     before = _standing(connection, no, user)
     standing = rules.banned(before, until=until)
-    _put(connection, no, standing)
+    if standing != before:
+        _put(connection, no, standing)
+        log.stands(connection, uid, standing, why="banned" if until else "unbanned", was=before.role, text=text)
     if until == 0 or before.role not in MEMBER_ROLES:
         return standing, False, room.members, None
-    return standing, True, _count(connection, no, room, -1), _succeed(connection, no, before)
+    heir = _succeed(connection, no, uid, before, log=log)
+    return standing, True, _count(connection, no, room, -1), heir
 
 
 def mark_read(connection: sqlite3.Connection, uid: str, user: str, seq: int) -> tuple[int, int]:
@@ -177,7 +191,7 @@ def _is_owned_without(connection: sqlite3.Connection, no: int, user: str) -> boo
     return connection.execute(OWNED, {"no": no, "user": user}).fetchone() is not None
 
 
-def _succeed(connection: sqlite3.Connection, no: int, gone: Standing) -> Standing | None:
+def _succeed(connection: sqlite3.Connection, no: int, uid: str, gone: Standing, *, log: RoomLog) -> Standing | None:
     """The new owner after this member has gone, if one is needed and there is anybody."""
     if gone.role != "owner" or _is_owned_without(connection, no, gone.user):
         return None
@@ -185,6 +199,7 @@ def _succeed(connection: sqlite3.Connection, no: int, gone: Standing) -> Standin
     heir = None if row is None else standing_from(row)
     if heir is None:
         return None
-    heir = replace(heir, role="owner")
+    was, heir = heir.role, replace(heir, role="owner")
     _put(connection, no, heir)
+    log.stands(connection, uid, heir, why="heir", was=was)
     return heir
