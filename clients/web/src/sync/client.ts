@@ -22,7 +22,7 @@ const TYPISTS_CHECKED_MS = 1_000
 /** Everything that the page can do once it has a token. One per token; `stop` ends it. */
 export class Client {
   readonly store = new Store<State>(INITIAL)
-  readonly link: Link
+  readonly link: Link<State>
   readonly directory: Directory
   readonly sender: Sender
   readonly messages: Messages

@@ -1,6 +1,5 @@
 import type { Socket } from 'socket.io-client'
-import { connectionAfter, type ConnectionEvent } from '../state/connection'
-import type { State } from '../state/state'
+import { connectionAfter, type ConnectionEvent, type ConnectionMemory } from '../state/connection'
 import type { Store } from '../state/store'
 import { isErrorObject, type ErrorObject } from '../wire/errors'
 import type { Pushes } from '../wire/events'
@@ -12,17 +11,19 @@ const IDENTITY_LOST: readonly string[] = ['unauthorized', 'token_expired']
 export interface LinkHooks {
   readonly onApart: () => void
   readonly onIdentityLost: (error: ErrorObject) => void
+  /** Further codes that say so, where a token must be more than valid. */
+  readonly identityLost?: readonly string[]
 }
 
 /** Starts and watches the connection, keeps its state in the store, and decides when to try again. */
-export class Link {
+export class Link<S extends { readonly connection: ConnectionMemory }> {
   private closing: Pushes['closing'] | null = null
   private refusals = 0
   private retry: ReturnType<typeof setTimeout> | undefined
 
   constructor(
     private readonly socket: Socket,
-    private readonly store: Store<State>,
+    private readonly store: Store<S>,
     private readonly hooks: LinkHooks,
     private readonly hasNetwork: () => boolean = () => navigator.onLine,
   ) {
@@ -67,7 +68,7 @@ export class Link {
     this.hooks.onApart()
     const { closing } = this
     const error = closing === null ? null : errorOf(closing)
-    if (error !== null && IDENTITY_LOST.includes(error.code)) return this.hooks.onIdentityLost(error)
+    if (error !== null && this.isIdentityLost(error)) return this.hooks.onIdentityLost(error)
     const comesBack = closing?.reconnect ?? false
     this.apply({ type: 'lost', returns: this.socket.active || comesBack, hasNetwork: this.hasNetwork() })
     if (!this.socket.active && comesBack) this.connectIn(retryDelayMs(0, closing?.retry_after))
@@ -79,8 +80,12 @@ export class Link {
     this.hooks.onApart()
     const error = isErrorObject(failure.data) ? failure.data : unknownRefusal(failure.message)
     this.apply({ type: 'refused', error })
-    if (IDENTITY_LOST.includes(error.code)) this.hooks.onIdentityLost(error)
+    if (this.isIdentityLost(error)) this.hooks.onIdentityLost(error)
     else if (error.retryable) this.connectIn(retryDelayMs(this.refusals++, error.retry_after))
+  }
+
+  private isIdentityLost({ code }: ErrorObject): boolean {
+    return IDENTITY_LOST.includes(code) || (this.hooks.identityLost ?? []).includes(code)
   }
 
   private connectIn(ms: number): void {

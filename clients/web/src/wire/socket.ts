@@ -1,7 +1,7 @@
 import { io, type Socket } from 'socket.io-client'
 import { BAD_ANSWER, isErrorObject, isRecord, NO_ANSWER } from './errors'
-import type { CallName, Calls, Hints, PushName, Pushes } from './events'
-import type { Result, Wire } from './wire'
+import type { Calls, Hints, Pushes } from './events'
+import type { CallTable, Result, Wire } from './wire'
 
 /** Longer than the service takes for anything; after it the outcome of a call is unknown. */
 const ANSWER_TIMEOUT_MS = 10_000
@@ -10,9 +10,9 @@ const ANSWER_TIMEOUT_MS = 10_000
 const RECONNECT_DELAY_MS = 500
 const RECONNECT_DELAY_MAX_MS = 5_000
 
-/** The stock client on the namespace `/chat`, not yet connected. */
-export function makeSocket(token: string, origin: string): Socket {
-  return io(`${origin}/chat`, {
+/** The stock client on a namespace, not yet connected. */
+export function makeSocket(token: string, origin: string, namespace: '/chat' | '/admin' = '/chat'): Socket {
+  return io(origin + namespace, {
     path: '/socket.io/',
     auth: { token },
     autoConnect: false,
@@ -23,10 +23,10 @@ export function makeSocket(token: string, origin: string): Socket {
 }
 
 /** The wire over a stock socket. Calls fail at once while it is apart: nothing is kept back to be sent later. */
-export class SocketWire implements Wire {
+export class SocketWire<C extends CallTable<C> = Calls, P = Pushes, H = Hints> implements Wire<C, P, H> {
   constructor(private readonly socket: Socket) {}
 
-  async call<N extends CallName>(name: N, request: Calls[N]['request']): Promise<Result<Calls[N]['answer']>> {
+  async call<N extends keyof C & string>(name: N, request: C[N]['request']): Promise<Result<C[N]['answer']>> {
     if (!this.socket.connected) return { ok: false, error: NO_ANSWER }
     let answer: unknown
     try {
@@ -34,16 +34,16 @@ export class SocketWire implements Wire {
     } catch {
       return { ok: false, error: NO_ANSWER }
     }
-    return readAnswer<Calls[N]['answer']>(answer)
+    return readAnswer<C[N]['answer']>(answer)
   }
 
-  hint<N extends keyof Hints>(name: N, hint: Hints[N]): void {
+  hint<N extends keyof H & string>(name: N, hint: H[N]): void {
     if (this.socket.connected) this.socket.volatile.emit(name, hint)
   }
 
-  on<N extends PushName>(name: N, listener: (push: Pushes[N]) => void): void {
+  on<N extends keyof P & string>(name: N, listener: (push: P[N]) => void): void {
     const untyped: (push: unknown) => void = (push) => {
-      if (isRecord(push)) listener(push as unknown as Pushes[N])
+      if (isRecord(push)) listener(push as unknown as P[N])
     }
     this.socket.on(name as string, untyped)
   }
