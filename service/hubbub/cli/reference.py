@@ -88,7 +88,8 @@ def cli_page() -> str:
 
 
 def _command(called: str, command: click.Command) -> str:
-    with click.Context(command, info_name=called) as context:
+    # As from a shell: a command keeps the first option for help that it makes, whoever asked.
+    with click.Context(command, info_name=called, help_option_names=["-h", "--help"]) as context:
         rows = list(_options(command, context))
     return "\n".join((f"## {called}", "", _paragraphs(command.help or ""), "", *rows, ""))
 

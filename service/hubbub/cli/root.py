@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hubbub.cli.nginxconf import nginx_conf
 from hubbub.cli.restored import restored
 from hubbub.cli.serve import serve
 from hubbub.cli.token import token
@@ -21,6 +22,7 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(token)
+main.add_command(nginx_conf)
 main.add_command(export)
 main.add_command(load_file)
 main.add_command(copy)
