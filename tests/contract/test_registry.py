@@ -5,20 +5,28 @@ An adapter takes part by a `Cluster` of its own: a way to make nodes, and to let
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Protocol
 
 import pytest
+from redis.asyncio import Redis
 
 from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Registry, Share
 from hubbub.cluster.memory import Exchange, MemoryRegistry
+from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_ears import Ears
+from hubbub.cluster.redis_registry import RedisRegistry
 from hubbub.errors import HubbubError
 from tests.support.domain import ManualClock
+from tests.support.redis import RunningRedis, running_redis
 
 
 class Cluster(Protocol):
-    """What the tests need of an adapter."""
+    """What the tests need of an adapter. Of what is measured in time it may be wrong by `slack_ms`."""
+
+    slack_ms: int
 
     def registry(self, node: Node) -> Registry:
         """A way to the registry for one more node; not opened."""
@@ -33,6 +41,8 @@ class Cluster(Protocol):
 class MemoryCluster:
     """The nodes of one process. News comes in the turn of the loop in which it is announced."""
 
+    slack_ms = 0
+
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.exchange = Exchange(self.clock)
@@ -46,6 +56,43 @@ class MemoryCluster:
     async def wait_news(self, news: list[News], count: int) -> None:
         if len(news) < count:
             raise TimeoutError
+
+
+class RedisCluster:
+    """The nodes share a real Redis. Time is not waited for: leases are made shorter by it."""
+
+    slack_ms = 1000
+
+    def __init__(self, redis: RunningRedis) -> None:
+        self.address = RedisAddress.of(redis.url)
+        self.redis = redis
+
+    def registry(self, node: Node) -> Registry:
+        return _WithEars(self.address, node)
+
+    async def forward(self, ms: int) -> None:
+        client = Redis.from_url(self.redis.url)
+        async for key in client.scan_iter("hubbub:{*}:lease"):
+            await client.pexpire(key, await client.pttl(key) - ms)
+        await client.aclose()
+
+    async def wait_news(self, news: list[News], count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(news) < count:
+                await asyncio.sleep(0.001)
+
+
+class _WithEars(RedisRegistry):
+    """A registry that has the node's ears to itself."""
+
+    def __init__(self, address: RedisAddress, node: Node) -> None:
+        self.own_ears = Ears(address)
+        super().__init__(address, self.own_ears, node)
+        self.own_ears.start()
+
+    async def close(self) -> None:
+        await super().close()
+        await self.own_ears.close()
 
 
 class Open:
@@ -63,9 +110,20 @@ class Open:
         return registry, news
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RunningRedis]:
+    with running_redis() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis"])
 async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
-    opened = Open({"memory": MemoryCluster}[request.param]())
+    if request.param == "memory":
+        opened = Open(MemoryCluster())
+    else:
+        redis: RunningRedis = request.getfixturevalue("redis")
+        redis.empty()
+        opened = Open(RedisCluster(redis))
     async with opened.stack:
         yield opened
 
@@ -187,10 +245,10 @@ class TestLeases:
         a, _ = await nodes.node("a")
         b, _ = await nodes.node("b")
         await a.announce([here(1, "ada", "tea")])
-        await nodes.cluster.forward(LEASE_MS - 1)
+        await nodes.cluster.forward(LEASE_MS - 1 - nodes.cluster.slack_ms)
         await b.renew()
         assert len((await b.room("tea")).announcements) == 1
-        await nodes.cluster.forward(1)
+        await nodes.cluster.forward(1 + nodes.cluster.slack_ms)
         assert ((await b.room("tea")).announcements, await b.users(["ada"])) == ([], {})
         assert (await b.renew()).living == {}
 
@@ -198,11 +256,15 @@ class TestLeases:
         a, _ = await nodes.node("a")
         b, _ = await nodes.node("b")
         await nodes.cluster.forward(4000)
-        assert dict((await b.renew()).living) == {a.node: LEASE_MS - 4000}
-        assert dict((await a.renew()).living) == {b.node: LEASE_MS}
-        await nodes.cluster.forward(LEASE_MS - 1000)
+
+        def about(ms: int) -> object:
+            return pytest.approx(ms, abs=nodes.cluster.slack_ms)
+
+        assert dict((await b.renew()).living) == {a.node: about(LEASE_MS - 4000)}
+        assert dict((await a.renew()).living) == {b.node: about(LEASE_MS)}
+        await nodes.cluster.forward(LEASE_MS - 2000)
         renewal = await a.renew()
-        assert (renewal.lapsed, dict(renewal.living)) == (False, {b.node: 1000})
+        assert (renewal.lapsed, dict(renewal.living)) == (False, {b.node: about(2000)})
 
     async def test_a_node_that_was_away_too_long_is_told_and_begins_anew(self, nodes: Open) -> None:
         a, news = await nodes.node("a")
@@ -226,6 +288,7 @@ class TestLeases:
         again = nodes.cluster.registry(Node("a", "2"))
         with pytest.raises(HubbubError, match="conflict"):
             await again.open(lambda news: None)
+        await again.close()
         await nodes.cluster.forward(LEASE_MS)
         a2, _ = await nodes.node("a", "2")
         b, _ = await nodes.node("b")

@@ -146,7 +146,7 @@ class Registry(Protocol):
 
     async def close(self) -> None:
         """Get no more word. What was announced is left to its lease, so that the users of a node that restarts have
-        time to come back elsewhere. Safe to call twice.
+        time to come back elsewhere. Safe to call twice, and after a failed `open`.
         """
 
     async def withdraw(self) -> None:

@@ -1,0 +1,201 @@
+"""Listening to channels: one connection for all that a node wants to hear, kept alive and made anew as often as needed.
+
+Word that was said while there was no connection is lost, and nobody can know how much it was. So whoever listens is
+told when the ears hear again (`on_again`), and looks at the store. How soon that is decides how late others are: a
+connection that says nothing is asked each second whether it lives, is given up after three, and is tried again within a
+second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_wire import RedisWire
+from hubbub.cluster.resp import RedisError, Reply, command
+from hubbub.errors import HubbubError
+
+__all__ = ["Ears"]
+
+_log = structlog.get_logger("hubbub.cluster")
+
+PING_S: Final = 1.0
+SILENT_S: Final = 3.0
+"""A connection on which nothing has come for so long, not even an answer to the pings, is dead."""
+
+RETRY_S: Final = (0.1, 1.0)
+"""Before the connection is tried again: the first time, and at most. Doubled in between, and jittered."""
+
+_CHANNELS_AT_ONCE: Final = 500
+
+Take = Callable[[bytes], None]
+
+
+class Ears:
+    """`on_again` is called each time when the connection stands, and everything that is listened to is heard from then
+    on; the first time, too. What takes a message is called on the event loop and must not raise.
+    """
+
+    def __init__(self, address: RedisAddress, *, on_again: Callable[[], None] = lambda: None) -> None:
+        self._address = address
+        self._on_again = on_again
+        self._wire: RedisWire | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._takes: dict[bytes, Take] = {}
+        self._heard: set[bytes] = set()
+        self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._last_at = 0.0
+        self._is_away = False
+
+    @property
+    def can_hear(self) -> bool:
+        """Whether the connection stands, as far as anybody knows."""
+        return self._wire is not None and not self._is_away
+
+    def start(self) -> None:
+        """Connect, and stay connected until `close`."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run())
+
+    async def close(self) -> None:
+        """Hear nothing more. Safe to call twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        self._fail_waiting()
+
+    def listen(self, channel: str, take: Take) -> None:
+        """Hear this channel from now on, or from when the connection stands."""
+        name = channel.encode()
+        new = name not in self._takes
+        self._takes[name] = take
+        if new:
+            self._say(b"SUBSCRIBE", name)
+
+    def leave(self, channel: str) -> None:
+        """Hear this channel no more. No error if it was not listened to."""
+        name = channel.encode()
+        if self._takes.pop(name, None) is not None:
+            self._heard.discard(name)
+            self._say(b"UNSUBSCRIBE", name)
+
+    async def hears(self, channel: str) -> None:
+        """Return when this channel, which is listened to, is heard: what is said now arrives. Raises `unavailable`
+        when the connection is lost before that, or `close` is called.
+        """
+        name = channel.encode()
+        if name not in self._heard:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(name, []).append(future)
+            await future
+
+    def start_over(self) -> None:
+        """Give up the connection, because it cannot hear, for all that it looks alive; and make another."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.abort()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _say(self, word: bytes, name: bytes) -> None:
+        if self._wire is not None:
+            with contextlib.suppress(HubbubError):  # The connection is lost; the next one subscribes to everything.
+                self._wire.write(command(word, name))
+
+    async def _run(self) -> None:
+        pause_s = RETRY_S[0]
+        while True:
+            wire = RedisWire(self._address)
+            try:
+                await wire.open()
+                pause_s = RETRY_S[0]
+                await self._hear(wire)
+            except HubbubError as error:
+                if not self._is_away:
+                    _log.warning("cluster.ears_lost", reason=error.message)
+                    self._is_away = True
+            except Exception as error:
+                _log.error("cluster.ears_broken", exc_info=error)
+                self._is_away = True
+            finally:
+                self._wire = None
+                self._heard.clear()
+                await wire.close()
+                self._fail_waiting()
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
+            pause_s = min(2 * pause_s, RETRY_S[1])
+
+    async def _hear(self, wire: RedisWire) -> None:
+        """Hear until the connection is lost, which is raised."""
+        loop = asyncio.get_running_loop()
+        self._wire = wire
+        self._last_at = loop.time()
+        names = list(self._takes)
+        for begin in range(0, len(names), _CHANNELS_AT_ONCE):
+            wire.write(command(b"SUBSCRIBE", *names[begin : begin + _CHANNELS_AT_ONCE]))
+        # Its answer comes behind those to what was said before: then everything is heard.
+        wire.write(command(b"SUBSCRIBE", _ALL))
+        beat = asyncio.ensure_future(self._beat(wire))
+        try:
+            while True:
+                replies = await wire.read()
+                self._last_at = loop.time()
+                for reply in replies:
+                    self._take(reply)
+        finally:
+            beat.cancel()
+
+    def _take(self, reply: Reply) -> None:
+        if isinstance(reply, RedisError):
+            raise HubbubError("unavailable", "Redis refused to be listened to.")
+        if not isinstance(reply, list) or len(reply) != 3:
+            return  # An answer to a ping.
+        kind, name, body = reply
+        if kind == b"message":
+            take = self._takes.get(name) if isinstance(name, bytes) else None
+            if take is not None and isinstance(body, bytes):
+                take(body)
+        elif kind == b"subscribe" and isinstance(name, bytes):
+            self._on_subscribed(name)
+
+    def _on_subscribed(self, name: bytes) -> None:
+        if name == _ALL:
+            if self._is_away:
+                _log.info("cluster.ears_back")
+            self._is_away = False
+            self._on_again()
+        elif name in self._takes:
+            self._heard.add(name)
+            for future in self._waiting.pop(name, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def _beat(self, wire: RedisWire) -> None:
+        """Ask whether the connection lives, and end it when it does not."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PING_S)
+            if loop.time() - self._last_at > SILENT_S:
+                wire.abort()
+                return
+            with contextlib.suppress(HubbubError):
+                wire.write(command(b"PING"))
+
+    def _fail_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for futures in waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(HubbubError("unavailable", "Redis is out of reach.", retry_after=1))
+                    future.exception()  # Seen: whoever waited may have gone.
+
+
+_ALL: Final = b"hubbub:all"
+"""A channel that nobody says anything on; that it is subscribed to tells that all before it are."""

@@ -1,0 +1,268 @@
+"""The registry in Redis.
+
+Everything that a node says lies under its name, in one slot of a cluster: `hubbub:{NAME}:lease` has the boot that holds
+the name, for as long as the lease runs; `…:said:BOOT` what was said of each user; `…:in:BOOT:UID` who is in a room, and
+`…:rooms:BOOT` which rooms those are. Whoever reads asks each node's slot, and in it the boot that has the lease: so all
+that a node said is gone at the moment its lease is, though it still lies there until some other node sweeps it away.
+
+Word goes out on a channel per room, in the same step in which it is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any, Final, cast
+
+import orjson
+import structlog
+from redis.exceptions import RedisError as DriverError
+
+from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Renewal, RoomReading, Share, Status
+from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_ears import Ears
+from hubbub.errors import HubbubError
+
+__all__ = ["RedisRegistry"]
+
+_log = structlog.get_logger("hubbub.cluster")
+
+NODES: Final = "hubbub:nodes"
+"""A hash of the nodes that were here of late: name and boot, and when they were first missed (ms)."""
+
+_CHANNEL: Final = "hubbub:presence:"
+_SWEPT_ROOMS: Final = 200
+_HEARD_MOST: Final = 4096
+_USERS_AT_ONCE: Final = 1000
+
+
+def _script(name: str) -> str:
+    return resources.files("hubbub.cluster").joinpath(f"lua/{name}.lua").read_text("utf-8")
+
+
+class RedisRegistry:
+    """See `base.Registry`. `ears` are those of the node; they are started and closed by whoever made them."""
+
+    is_lone = False
+
+    def __init__(self, address: RedisAddress, ears: Ears, node: Node) -> None:
+        self._node = node
+        self._ears = ears
+        self._client: Any = address.client()
+        self._scripts = {
+            name: self._client.register_script(_script(name))
+            for name in ("take", "announce", "room", "users", "living", "sweep", "withdraw")
+        }
+        self._on_news: Callable[[News], None] | None = None
+        self._watched: set[str] = set()
+        self._heard: OrderedDict[tuple[str, str, int], None] = OrderedDict()
+        self._sweeping: set[asyncio.Task[None]] = set()
+
+    @property
+    def node(self) -> Node:
+        return self._node
+
+    async def open(self, on_news: Callable[[News], None]) -> None:
+        if await self._take() == 0:
+            raise HubbubError("conflict", f"Another process is the node {self._node.name}, or was until a moment ago.")
+        self._on_news = on_news
+        await self._call(self._client.hset(NODES, _member(self._node), 0))
+
+    async def close(self) -> None:
+        self._on_news = None
+        for uid in self._watched:
+            self._ears.leave(_CHANNEL + uid)
+        self._watched.clear()
+        for task in self._sweeping:
+            task.cancel()
+        if self._sweeping:
+            await asyncio.wait(self._sweeping)
+        await self._client.aclose()
+
+    async def withdraw(self) -> None:
+        await self._run("withdraw", [_lease(self._node.name)], [self._node.boot])
+        await self._call(self._client.hset(NODES, _member(self._node), 1))
+        await self.close()
+
+    async def renew(self) -> Renewal:
+        taken = await self._take()
+        if taken == 0:
+            raise HubbubError("unavailable", "Another process has taken this node's name meanwhile.", retry_after=1)
+        if taken == 2:
+            await self._call(self._client.hset(NODES, _member(self._node), 0))
+        nodes = await self._others()
+        found = await asyncio.gather(*(self._run("living", [_lease(name)]) for name in sorted({n.name for n in nodes})))
+        held = {name: answer for name, answer in zip(sorted({n.name for n in nodes}), found, strict=True) if answer}
+        living: dict[Node, int] = {}
+        for node in nodes:
+            boot, left = held.get(node.name, (b"", 0))
+            if boot == node.boot.encode():
+                living[node] = max(int(left), 0)
+            else:
+                self._sweep_soon(node)
+        return Renewal(taken == 2, living)
+
+    async def announce(self, announcements: Sequence[Announcement]) -> None:
+        words: list[Any] = [self._node.boot, _in(self._node), _CHANNEL]
+        for each in announcements:
+            share = each.share
+            rooms = sorted(share.rooms) if share is not None else []
+            shown = b"" if share is None else orjson.dumps(_share_document(share))
+            words += (each.number, each.user, shown, _word(self._node, each), "".join(f"{uid} " for uid in rooms))
+        await self._run("announce", [_lease(self._node.name), _said(self._node), _rooms(self._node)], words)
+
+    async def watch(self, uid: str) -> None:
+        if uid not in self._watched:
+            self._watched.add(uid)
+            self._ears.listen(_CHANNEL + uid, self._hear)
+        await self._ears.hears(_CHANNEL + uid)
+
+    async def unwatch(self, uid: str) -> None:
+        if uid in self._watched:
+            self._watched.discard(uid)
+            self._ears.leave(_CHANNEL + uid)
+
+    async def room(self, uid: str) -> RoomReading:
+        names = sorted({node.name for node in await self._others()})
+        found = await asyncio.gather(
+            *(
+                self._run("room", [_lease(name)], [f"hubbub:{{{name}}}:said:", f"hubbub:{{{name}}}:in:", uid])
+                for name in names
+            )
+        )
+        announcements: list[tuple[Node, Announcement]] = []
+        as_of: dict[Node, int] = {}
+        for name, answer in zip(names, found, strict=True):
+            if not answer:
+                continue
+            node = Node(name, answer[0].decode())
+            as_of[node] = int(answer[1])
+            for user, said in zip(answer[2::2], answer[3::2], strict=True):
+                number, _, shown = said.split(b"\t", 2)
+                announcements.append((node, Announcement(int(number), user.decode(), _share(user.decode(), shown))))
+        return RoomReading(announcements, as_of)
+
+    async def users(self, ids: Sequence[str]) -> Mapping[str, Sequence[Share]]:
+        names = sorted({node.name for node in await self._others()})
+        shares: dict[str, list[Share]] = {}
+        for begin in range(0, len(ids), _USERS_AT_ONCE):
+            some = list(ids[begin : begin + _USERS_AT_ONCE])
+            found = await asyncio.gather(
+                *(self._run("users", [_lease(name)], [f"hubbub:{{{name}}}:said:", *some]) for name in names)
+            )
+            for answer in found:
+                for user, said in zip(some, answer or (), strict=False):
+                    if said:
+                        shares.setdefault(user, []).append(_share(user, said.split(b"\t", 2)[2]))
+        return shares
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _take(self) -> int:
+        keys = [_lease(self._node.name), _said(self._node), _rooms(self._node)]
+        return int(await self._run("take", keys, [self._node.boot, LEASE_MS, _in(self._node)]))
+
+    async def _others(self) -> list[Node]:
+        """The other nodes that were here of late, living or not."""
+        members = await self._call(self._client.hkeys(NODES))
+        nodes = [Node(*member.decode().split(" ", 1)) for member in members]
+        return [node for node in nodes if node != self._node]
+
+    async def _run(self, script: str, keys: Sequence[str], words: Sequence[Any] = ()) -> Any:
+        return await self._call(self._scripts[script](keys=list(keys), args=list(words)))
+
+    async def _call(self, call: Any) -> Any:
+        try:
+            return await call
+        except (DriverError, OSError, TimeoutError) as error:
+            reason = f"Redis is out of reach ({type(error).__name__})."
+            raise HubbubError("unavailable", reason, retry_after=1) from error
+
+    def _hear(self, body: bytes) -> None:
+        """Word came. A share in several watched rooms comes once for each of them."""
+        if self._on_news is None:
+            return
+        try:
+            name, boot, number, user, shown, left = orjson.loads(body)
+        except (orjson.JSONDecodeError, ValueError, TypeError):
+            _log.warning("cluster.word_unreadable", bytes=len(body))
+            return
+        key = (name, boot, number)
+        if (name, boot) == (self._node.name, self._node.boot) or key in self._heard:
+            return
+        self._heard[key] = None
+        if len(self._heard) > _HEARD_MOST:
+            self._heard.popitem(last=False)
+        share = None if shown is None else _share_from(user, shown)
+        self._on_news(News(Node(name, boot), Announcement(number, user, share, frozenset(left))))
+
+    def _sweep_soon(self, node: Node) -> None:
+        """Another node's lease is over, and what it said lies about. Any node may clear it away; twice is no harm."""
+        if not self._sweeping:
+            task = asyncio.ensure_future(self._sweep(node))
+            self._sweeping.add(task)
+            task.add_done_callback(self._sweeping.discard)
+
+    async def _sweep(self, node: Node) -> None:
+        try:
+            keys = [_lease(node.name), _said(node), _rooms(node)]
+            words = [node.boot, _in(node), _SWEPT_ROOMS]
+            is_left = True
+            while is_left:
+                is_left = bool(await self._run("sweep", keys, words))
+            await self._call(self._client.hdel(NODES, _member(node)))
+        except HubbubError:
+            return  # The next renewal sees it again.
+
+
+def _lease(name: str) -> str:
+    return f"hubbub:{{{name}}}:lease"
+
+
+def _said(node: Node) -> str:
+    return f"hubbub:{{{node.name}}}:said:{node.boot}"
+
+
+def _in(node: Node) -> str:
+    """What the key of each room begins with."""
+    return f"hubbub:{{{node.name}}}:in:{node.boot}:"
+
+
+def _rooms(node: Node) -> str:
+    return f"hubbub:{{{node.name}}}:rooms:{node.boot}"
+
+
+def _member(node: Node) -> str:
+    return f"{node.name} {node.boot}"
+
+
+def _word(node: Node, announcement: Announcement) -> bytes:
+    share = announcement.share
+    shown = None if share is None else _share_document(share)
+    return orjson.dumps(
+        [node.name, node.boot, announcement.number, announcement.user, shown, sorted(announcement.left)]
+    )
+
+
+def _share_document(share: Share) -> list[Any]:
+    return [
+        share.name,
+        share.guest,
+        share.status,
+        share.text,
+        share.text_at,
+        share.hidden_at,
+        share.live,
+        sorted(share.rooms),
+    ]
+
+
+def _share(user: str, shown: bytes) -> Share:
+    return _share_from(user, orjson.loads(shown))
+
+
+def _share_from(user: str, shown: Sequence[Any]) -> Share:
+    name, guest, status, text, text_at, hidden_at, live, rooms = shown
+    return Share(user, name, guest, cast(Status, status), text, text_at, hidden_at, live, frozenset(rooms))

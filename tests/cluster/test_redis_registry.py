@@ -1,0 +1,156 @@
+"""What the registry in Redis does beside what every registry promises (`tests/contract/test_registry.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+from redis.asyncio import Redis
+
+from hubbub.cluster.base import Announcement, News, Node, Registry, Share
+from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_ears import Ears
+from hubbub.cluster.redis_registry import RedisRegistry
+from hubbub.errors import HubbubError
+from tests.support.redis import RunningRedis, running_redis
+
+Open = Callable[[str, str], Coroutine[None, None, tuple[RedisRegistry, list[News]]]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningRedis]:
+    with running_redis() as running:
+        yield running
+
+
+@pytest.fixture
+async def nodes(server: RunningRedis) -> AsyncIterator[Open]:
+    server.empty()
+    async with AsyncExitStack() as stack:
+
+        async def node(name: str, boot: str = "1") -> tuple[RedisRegistry, list[News]]:
+            address = RedisAddress.of(server.url)
+            ears = Ears(address)
+            ears.start()
+            stack.push_async_callback(ears.close)
+            registry = RedisRegistry(address, ears, Node(name, boot))
+            stack.push_async_callback(registry.close)
+            news: list[News] = []
+            await registry.open(news.append)
+            return registry, news
+
+        yield node
+
+
+def here(number: int, user: str, *rooms: str) -> Announcement:
+    return Announcement(number, user, Share(user, user.title(), False, "online", rooms=frozenset(rooms)))
+
+
+async def keys(server: RunningRedis) -> set[str]:
+    client = Redis.from_url(server.url)
+    found = {key.decode() async for key in client.scan_iter("*")}
+    await client.aclose()
+    return found
+
+
+async def end_lease(server: RunningRedis, name: str) -> None:
+    client = Redis.from_url(server.url)
+    await client.delete(f"hubbub:{{{name}}}:lease")
+    await client.aclose()
+
+
+class TestGhosts:
+    async def test_what_a_dead_node_left_is_swept_away_by_another(self, server: RunningRedis, nodes: Open) -> None:
+        dead, _ = await nodes("dead", "1")
+        other, _ = await nodes("other", "1")
+        await dead.announce([here(number, f"u{number}", f"r{number}", "tea") for number in range(1, 501)])
+        await end_lease(server, "dead")
+        async with asyncio.timeout(10):
+            while any("dead" in key for key in await keys(server)):
+                await other.renew()
+        assert (await other.room("tea")).announcements == []
+
+    async def test_a_name_that_was_taken_by_another_boot_is_no_longer_this_ones(
+        self, server: RunningRedis, nodes: Open
+    ) -> None:
+        old, _ = await nodes("a", "1")
+        await old.announce([here(1, "ada", "tea")])
+        await end_lease(server, "a")
+        new, _ = await nodes("a", "2")
+        await new.announce([here(1, "bob", "tea")])
+        with pytest.raises(HubbubError, match="unavailable"):
+            await old.renew()
+        await old.announce([here(2, "cyd", "tea")])
+        other, _ = await nodes("other", "1")
+        assert [each.user for _, each in (await other.room("tea")).announcements] == ["bob"]
+
+    async def test_who_leaves_rooms_leaves_no_keys(self, server: RunningRedis, nodes: Open) -> None:
+        a, _ = await nodes("a", "1")
+        await a.announce([here(1, "ada", "tea", "plans"), here(2, "ada", "plans"), Announcement(3, "ada", None)])
+        assert {key for key in await keys(server) if ":in:" in key or ":rooms:" in key} == set()
+
+
+class TestWord:
+    async def test_a_share_in_many_watched_rooms_is_told_once(self, nodes: Open) -> None:
+        a, _ = await nodes("a", "1")
+        b, news = await nodes("b", "1")
+        rooms = [f"r{number}" for number in range(20)]
+        for uid in rooms:
+            await b.watch(uid)
+        await a.announce([here(1, "ada", *rooms), here(2, "bob", rooms[0])])
+        async with asyncio.timeout(10):
+            while len(news) < 2:
+                await asyncio.sleep(0.005)
+        assert [each.announcement.number for each in news] == [1, 2]
+
+    async def test_what_cannot_be_read_is_passed_over(self, server: RunningRedis, nodes: Open) -> None:
+        a, _ = await nodes("a", "1")
+        b, news = await nodes("b", "1")
+        await b.watch("tea")
+        client = Redis.from_url(server.url)
+        for body in ("", "{}", "[1]", "null", '["a","1"]', "\x00"):
+            await client.publish("hubbub:presence:tea", body)
+        await client.aclose()
+        await a.announce([here(1, "ada", "tea")])
+        async with asyncio.timeout(10):
+            while not news:
+                await asyncio.sleep(0.005)
+        assert [each.announcement.user for each in news] == ["ada"]
+
+    async def test_a_room_of_thousands_is_read_whole(self, nodes: Open) -> None:
+        a, _ = await nodes("a", "1")
+        b, _ = await nodes("b", "1")
+        for begin in range(1, 3001, 500):
+            await a.announce([here(number, f"u{number}", "tea") for number in range(begin, begin + 500)])
+        reading = await b.room("tea")
+        assert {each.user for _, each in reading.announcements} == {f"u{number}" for number in range(1, 3001)}
+        assert reading.as_of == {a.node: 3000}
+        assert len(await b.users([f"u{number}" for number in range(1, 3001)])) == 3000
+
+
+class TestAway:
+    async def test_everything_is_unavailable_while_redis_is_away_and_works_after_its_return(
+        self, server: RunningRedis, nodes: Open
+    ) -> None:
+        a, _ = await nodes("a", "1")
+        server.kill()
+
+        async def refused(registry: Registry) -> None:
+            calls = (
+                registry.renew(),
+                registry.announce([here(1, "a", "t")]),
+                registry.room("t"),
+                registry.users(["a"]),
+            )
+            for call in calls:
+                with pytest.raises(HubbubError, match="unavailable"):
+                    await call
+
+        await refused(a)
+        server.start()
+        assert (await a.renew()).lapsed
+        await a.announce([here(1, "ada", "tea")])
+        b, _ = await nodes("b", "1")
+        assert len((await b.room("tea")).announcements) == 1
