@@ -12,7 +12,7 @@ from hubbub.cluster import redis_ears
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
 from hubbub.errors import HubbubError
-from tests.support.redis import RunningRedis, running_redis
+from tests.support.redisserver import RunningRedis, running_redis
 
 
 @pytest.fixture(scope="module")

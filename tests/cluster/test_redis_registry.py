@@ -14,7 +14,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
 from hubbub.cluster.redis_registry import RedisRegistry
 from hubbub.errors import HubbubError
-from tests.support.redis import RunningRedis, running_redis
+from tests.support.redisserver import RunningRedis, running_redis
 
 Open = Callable[[str, str], Coroutine[None, None, tuple[RedisRegistry, list[News]]]]
 

@@ -12,7 +12,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_wire import RedisWire
 from hubbub.cluster.resp import Reply, command
 from hubbub.errors import HubbubError
-from tests.support.redis import RunningRedis, running_redis
+from tests.support.redisserver import RunningRedis, running_redis
 
 SECRET = "s3cret"
 

@@ -20,7 +20,7 @@ from hubbub.cluster.redis_ears import Ears
 from hubbub.cluster.redis_registry import RedisRegistry
 from hubbub.errors import HubbubError
 from tests.support.domain import ManualClock
-from tests.support.redis import RunningRedis, running_redis
+from tests.support.redisserver import RunningRedis, running_redis
 
 
 class Cluster(Protocol):

@@ -34,7 +34,7 @@ RETRY_S: Final = (0.1, 1.0)
 
 _CHANNELS_AT_ONCE: Final = 500
 
-Take = Callable[[bytes], None]
+_Take = Callable[[bytes], None]
 
 
 class Ears:
@@ -47,7 +47,7 @@ class Ears:
         self._on_again = on_again
         self._wire: RedisWire | None = None
         self._task: asyncio.Task[None] | None = None
-        self._takes: dict[bytes, Take] = {}
+        self._takes: dict[bytes, _Take] = {}
         self._heard: set[bytes] = set()
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         self._last_at = 0.0
@@ -71,7 +71,7 @@ class Ears:
             await asyncio.wait({task})
         self._fail_waiting()
 
-    def listen(self, channel: str, take: Take) -> None:
+    def listen(self, channel: str, take: _Take) -> None:
         """Hear this channel from now on, or from when the connection stands."""
         name = channel.encode()
         new = name not in self._takes
