@@ -1,0 +1,78 @@
+import { useEffect } from 'preact/hooks'
+import type { AdminClient } from '../client'
+import type { Figures, NodeDoc } from '../events'
+import type { AdminState } from '../state'
+import { figureName, figureText } from '../words'
+import type { Question } from './ask'
+import { PagedTable, Section } from './parts'
+import type { SectionProps } from './sections'
+
+/** The service in figures that renew themselves, and its nodes. */
+export function Overview({ client, state, isOnline, ask }: SectionProps) {
+  useEffect(() => client.watchStats(), [client])
+  return (
+    <Section title="Overview">
+      <Stats stats={state.stats} isOnline={isOnline} />
+      <h3>Nodes</h3>
+      <PagedTable
+        pager={client.nodes}
+        isOnline={isOnline}
+        caption="Nodes"
+        empty="No nodes."
+        keyOf={(node: NodeDoc) => node.node}
+        columns={[
+          { label: 'Node', cell: (node) => <b>{node.node}</b> },
+          { label: 'Figures', cell: (node) => <FigureList figures={without(node, 'node')} /> },
+          {
+            label: 'Action',
+            cell: (node) => (
+              <button type="button" onClick={() => ask(drainQuestion(client, node.node))}>
+                Drain<span class="unseen"> {node.node}</span>…
+              </button>
+            ),
+          },
+        ]}
+      />
+    </Section>
+  )
+}
+
+function Stats({ stats, isOnline }: { stats: AdminState['stats']; isOnline: boolean }) {
+  if (stats === null)
+    return <p class="muted">{isOnline ? 'The figures are on their way…' : 'No figures yet.'}</p>
+  return (
+    <>
+      {!isOnline && <p class="muted">These are the last figures that came.</p>}
+      <FigureList figures={stats} />
+    </>
+  )
+}
+
+function FigureList({ figures }: { figures: Figures }) {
+  return (
+    <dl class="figures">
+      {Object.entries(figures).map(([name, value]) => (
+        <div key={name}>
+          <dt>{figureName(name)}</dt>
+          <dd>{figureText(name, value)}</dd>
+        </div>
+      ))}
+    </dl>
+  )
+}
+
+function without(figures: Figures, name: string): Figures {
+  return Object.fromEntries(Object.entries(figures).filter(([other]) => other !== name))
+}
+
+function drainQuestion(client: AdminClient, node: string): Question {
+  return {
+    title: `Drain ${node}?`,
+    text: 'The node lets its clients go, as for a restart, and ends. They come back to the other nodes by themselves.',
+    verb: 'Drain it',
+    wantsReason: false,
+    typed: node,
+    act: () => client.act('node:drain', { node }, `The node ${node} is draining.`),
+    onDone: () => void client.nodes.reload(),
+  }
+}
