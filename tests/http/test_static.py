@@ -19,6 +19,8 @@ def built(tmp_path: Path) -> Path:
     (root / "assets").mkdir(parents=True)
     (root / "index.html").write_text("<!doctype html><title>Hubbub</title>")
     (root / "favicon.svg").write_text("<svg/>")
+    (root / "admin").mkdir()
+    (root / "admin" / "index.html").write_text("<!doctype html><title>Administration</title>")
     (root / "assets" / "index-abc123.js").write_text("let a = 1;\n" * 100)
     (root / "assets" / "index-abc123.js.gz").write_bytes(gzip.compress(b"let a = 1;\n" * 100))
     (root / ".hidden").write_text("x")
@@ -50,7 +52,18 @@ class TestPage:
         async with site.client.get("/favicon.svg") as response:
             assert (response.status, response.headers["Cache-Control"]) == (200, "no-cache")
 
-    @pytest.mark.parametrize("path", ["/", "/favicon.svg", "/assets/index-abc123.js"])
+    async def test_the_index_of_a_directory_is_served_at_the_directory(
+        self, start_site: StartSite, built: Path
+    ) -> None:
+        site = await start_site(web_root=built)
+        async with site.client.get("/admin", allow_redirects=False) as response:
+            assert (response.status, response.headers["Location"]) == (302, "/admin/")
+        async with site.client.get("/admin/") as response:
+            assert (response.status, response.content_type) == (200, "text/html")
+            assert "<title>Administration</title>" in await response.text()
+            assert response.headers["Cache-Control"] == "no-cache"
+
+    @pytest.mark.parametrize("path", ["/", "/admin/", "/favicon.svg", "/assets/index-abc123.js"])
     async def test_the_browser_is_told_to_be_careful(self, start_site: StartSite, built: Path, path: str) -> None:
         site = await start_site(web_root=built)
         async with site.client.get(path) as response:
@@ -72,6 +85,7 @@ class TestPage:
             "/.hidden",
             "/assets",
             "/assets/",
+            "/admin/index.html",
             "/assets/index-abc123.js.gz",
         ],
     )

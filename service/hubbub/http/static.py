@@ -1,4 +1,4 @@
-"""`/`: the web application, or a page that says how to build it.
+"""`/`: the web application, or a page that says how to build it; and `/admin/`, the administrators' page.
 
 The files are listed once, when the routes are made, and a request can only name one of the list; so no path, however
 spelled, leads out of the directory.
@@ -63,11 +63,18 @@ def list_files(root: Path) -> dict[str, Path]:
 
 
 def add_pages(app: web.Application, *, root: Path) -> None:
-    """Serve the application built into `root`, at `/` and by its files' names; or the hint at `/`."""
+    """Serve the application built into `root`, at `/` and by its files' names; or the hint at `/`. The index of a
+    directory is served at the directory.
+    """
     files = list_files(root)
     index = files.pop("/index.html", None)
     app.router.add_get("/", _hint if index is None else _serve(index, caching=_REVALIDATE))
     for url, path in files.items():
+        if path.name == "index.html":
+            directory = url.removesuffix("index.html")
+            app.router.add_get(directory, _serve(path, caching=_REVALIDATE))
+            app.router.add_get(directory.rstrip("/"), _redirect(directory))
+            continue
         caching = _IMMUTABLE if url.startswith("/assets/") else _REVALIDATE
         app.router.add_get(url, _serve(path, caching=caching))
 
@@ -79,6 +86,13 @@ def _serve(path: Path, *, caching: str) -> Callable[[web.Request], Awaitable[web
         return web.FileResponse(path, headers=headers)
 
     return file
+
+
+def _redirect(url: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(url)
+
+    return redirect
 
 
 async def _hint(request: web.Request) -> web.Response:
