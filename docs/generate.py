@@ -18,6 +18,9 @@ from hubbub.cli import reference
 from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.errors import CATALOGUE, ErrorKind
 from hubbub.events import (
+    ADMIN,
+    ADMIN_CLIENT_EVENTS,
+    ADMIN_SERVER_EVENTS,
     CHAT,
     CLIENT_EVENTS,
     PRESENCE,
@@ -92,7 +95,8 @@ EVENTS_FIELDS: Final = """
 Lengths are counted in code points, after text was brought into NFC; text never holds NUL. What does not fit is
 `bad_request` and named in `fields`. A body has the bound `limits.body` of `hello` instead: `too_large`. A room has at
 most 100 `members` when it is made; `presence:watch` takes 1 to 20 `rooms`, `presence:get` 1 to 50 `users`. `since`
-above 0 needs `epoch` in `room:join`; in `history:sync` it may be left out.
+above 0 needs `epoch` in `room:join`; in `history:sync` it may be left out. In `/admin`, `every_ms` below 500 is 0 or
+refused, and `token:revoke` takes either `user` or `jti`.
 
 | field | what it takes |
 | --- | --- |
@@ -100,12 +104,13 @@ above 0 needs `epoch` in `room:join`; in `history:sync` it may be left out.
 
 
 def events_page() -> str:
-    both = (*CLIENT_EVENTS, *PRESENCE_CLIENT_EVENTS)
-    kinds = sorted({(name, _takes(field)) for event in both for name, field in event.schema.fields.items()})
+    every = (*CLIENT_EVENTS, *PRESENCE_CLIENT_EVENTS, *ADMIN_CLIENT_EVENTS)
+    kinds = sorted({(name, _takes(field)) for event in every for name, field in event.schema.fields.items()})
     bounds = "".join(f"| `{name}` | {takes} |\n" for name, takes in kinds)
     chat = _namespace(CHAT, CLIENT_EVENTS, SERVER_EVENTS)
     presence = _namespace(PRESENCE, PRESENCE_CLIENT_EVENTS, PRESENCE_SERVER_EVENTS)
-    return "".join((EVENTS_HEAD, chat, presence, EVENTS_FIELDS, bounds))
+    admin = _namespace(ADMIN, ADMIN_CLIENT_EVENTS, ADMIN_SERVER_EVENTS)
+    return "".join((EVENTS_HEAD, chat, presence, admin, EVENTS_FIELDS, bounds))
 
 
 def _namespace(name: str, events: Sequence[ClientEvent], pushed: Sequence[ServerEvent]) -> str:
@@ -163,7 +168,7 @@ refused with it.
 * A muted member gets `muted` where the table says yes for: {writes}.
 * A guest is no different from any other user.
 * An expired token is refused with `token_expired`, whatever it asks for.
-* Kicking, banning and muting reach only those of a lower role, and never oneself: `forbidden`.
+* Kicking, banning, muting and purging reach only those of a lower role, and never oneself: `forbidden`.
 * A token that is limited to certain rooms gets `not_found` for all others.
 * Whoever was banned from a private room without having known of it gets `not_found`, as strangers do.
 * Only authors edit. Repeating a send with its key returns the first message to its sender, whatever the table says now.

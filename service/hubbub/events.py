@@ -1,4 +1,5 @@
-"""The wire contract: every event of `/chat` and `/presence`, its schema, and how it stands to other events. One place.
+"""The wire contract: every event of `/chat`, `/presence` and `/admin`, its schema, and how it stands to other events.
+One place; the schemas of `/admin` are beside it, in `events_admin`.
 
 Validation, the reference (`docs/reference/events.md`) and later the AsyncAPI document and the TypeScript types are made
 from these tables. The prose of the contract is in `docs/reference/wire.md`.
@@ -10,11 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from hubbub import events_admin as admin
 from hubbub.fields import Emoji, Flag, Identifier, Text, Whole, quick_loader
+from hubbub.fields import Request as _Request
 
 __all__ = [
+    "ADMIN",
+    "ADMIN_CLIENT_EVENTS",
+    "ADMIN_SERVER_EVENTS",
     "CHAT",
     "CLIENT_EVENTS",
     "PRESENCE",
@@ -48,12 +54,14 @@ __all__ = [
     "RoomUserTimed",
     "ServerEvent",
     "Typing",
+    "admin_event",
     "chat_event",
     "presence_event",
 ]
 
 CHAT: Final = "/chat"
 PRESENCE: Final = "/presence"
+ADMIN: Final = "/admin"
 PUBLIC_ROOM_ID: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 _MAX_PAGE: Final = 500
@@ -63,13 +71,6 @@ _MOST_WATCHED: Final = 20
 _MOST_USERS: Final = 50
 _MONTHS_S: Final = 10 * 366 * 24 * 3600
 """The longest ban or mute that can be given in seconds: ten years; without `seconds` it has no end."""
-
-
-class _Request(Schema):
-    """What every request has in common: fields that are not in the contract are named and refused."""
-
-    class Meta:
-        unknown = RAISE
 
 
 class RoomCreate(_Request):
@@ -288,6 +289,12 @@ CLIENT_EVENTS: Final[tuple[ClientEvent, ...]] = (
     ClientEvent("room:unban", RoomUserReason(), "{}", "End a ban."),
     ClientEvent("room:mute", RoomUserTimed(), "{}", "Let a user read only; `seconds: 0` ends it."),
     ClientEvent("room:role", RoomRole(), "{}", "Make a member owner, moderator or plain member."),
+    ClientEvent(
+        "room:purge",
+        RoomUserReason(),
+        "{purged, more}",
+        "Delete what a user has said in a room, the newest 500 first; `more`: ask again.",
+    ),
     ClientEvent("room:members", RoomMembers(), "{members, cursor}", "List the members, longest-standing first."),
     ClientEvent("message:send", MessageSend(), "{message, duplicate}", "Send a message, once per key.", pipelined=True),
     ClientEvent("message:edit", MessageEdit(), "{message}", "Change the body of one's own message."),
@@ -317,7 +324,9 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent("activity", "{room, seq, mention}", "A member's room that is not joined here has news. Coalesced."),
     ServerEvent("typing", "{room, user, on}", "Somebody types. Volatile."),
     ServerEvent("read", "{room, user, seq}", "Somebody has read up to seq. Volatile."),
-    ServerEvent("notice", "{level, text}", "Word from the operators. Not sent by this version."),
+    ServerEvent(
+        "notice", "{level, text, room?}", "Word from the administrators; with `room` where it is for one room only."
+    ),
     ServerEvent(
         "gap",
         "{room, head}",
@@ -356,6 +365,43 @@ PRESENCE_SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
     ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
 )
+
+ADMIN_CLIENT_EVENTS: Final[tuple[ClientEvent, ...]] = (
+    ClientEvent("stats:watch", admin.StatsWatch(), "{}", "Get `stats` every so often; `every_ms: 0` ends it."),
+    ClientEvent("nodes:list", admin.NodesList(), "{nodes}", "List the nodes that live, with their figures."),
+    ClientEvent("rooms:list", admin.RoomsList(), "{rooms, cursor}", "List public and private rooms, by id."),
+    ClientEvent(
+        "connections:list",
+        admin.ConnectionsList(),
+        "{connections, cursor, missing?}",
+        "List connections by node and age; `missing` are nodes that did not answer in time.",
+    ),
+    ClientEvent("connection:disconnect", admin.ConnectionDisconnect(), "{}", "End one connection."),
+    ClientEvent("user:disconnect", admin.UserDisconnect(), "{}", "End all connections of a user."),
+    ClientEvent("user:ban", admin.UserBan(), "{}", "Keep a user out of the service, for some seconds or without end."),
+    ClientEvent("user:unban", admin.UserUnban(), "{}", "End such a ban."),
+    ClientEvent("bans:list", admin.BansList(), "{bans, cursor}", "List the bans in force, by user."),
+    ClientEvent("token:revoke", admin.TokenRevoke(), "{}", "End a token, or all that a user was given until now."),
+    ClientEvent("room:delete", admin.RoomDelete(), "{}", "Delete a room and its history."),
+    ClientEvent("notice:send", admin.NoticeSend(), "{}", "Say something to everybody in `/chat`, or in a room."),
+    ClientEvent("node:drain", admin.NodeDrain(), "{}", "Have a node let its clients go and end."),
+    ClientEvent("audit:list", admin.AuditList(), "{entries, cursor}", "Read who did what and why, newest first."),
+    ClientEvent("auth:refresh", AuthRefresh(), "{user, expires_at}", "Replace the token of the whole connection."),
+)
+
+_ADMIN_BY_NAME: Final[Mapping[str, ClientEvent]] = {event.name: event for event in ADMIN_CLIENT_EVENTS}
+
+ADMIN_SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
+    ServerEvent("hello", "{user, node, server_time, limits, version}", "The first event of a connection."),
+    ServerEvent("stats", "figures of the whole service", "How the service does, as `stats:watch` asked for it."),
+    ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
+    ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
+)
+
+
+def admin_event(name: str) -> ClientEvent | None:
+    """The event of `/admin` of this name, None if the contract has none."""
+    return _ADMIN_BY_NAME.get(name)
 
 
 def chat_event(name: str) -> ClientEvent | None:

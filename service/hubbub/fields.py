@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import regex
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields
 
-__all__ = ["MAX_INTEGER", "Checked", "Emoji", "Flag", "Identifier", "Text", "Whole", "quick_loader"]
+__all__ = ["MAX_INTEGER", "Checked", "Emoji", "Flag", "Identifier", "Request", "Text", "Whole", "quick_loader"]
 
 MAX_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader carries exactly (RFC 8259, section 6)."""
@@ -25,6 +25,13 @@ _CONTROL = regex.compile(r"[\x00-\x1f\x7f]")
 # is busy writing each search waits for its return.
 
 T = TypeVar("T")
+
+
+class Request(Schema):
+    """What every request has in common: fields that are not in the contract are named and refused."""
+
+    class Meta:
+        unknown = RAISE
 
 
 class Checked(fields.Field[T]):
