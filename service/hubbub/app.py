@@ -27,6 +27,9 @@ from hubbub.domain.limits import Limits
 from hubbub.domain.retention import Retention
 from hubbub.errors import StoreError
 from hubbub.events import CHAT, PRESENCE
+from hubbub.filters.base import Filter
+from hubbub.filters.gate import Gate
+from hubbub.filters.loading import load_filters, open_rules
 from hubbub.history.base import History, Written
 from hubbub.history.sqlite import SqliteHistory
 from hubbub.history.writer import Writer
@@ -120,6 +123,9 @@ class Service:
             on_batch=self.metrics.committed,
         )
         self.metrics.watch_writer(self.writer)
+        self.rules = open_rules(settings.filter_rules)
+        filters: list[tuple[str, Filter]] = [] if self.rules is None else [("filter_rules", self.rules)]
+        filters += load_filters(settings.filters)
         self.watch = StoreWatch(self.history, on_change=self._on_store)
         self.chat: Chat = Chat(
             history=self.history,
@@ -132,6 +138,9 @@ class Service:
             quiet_above=settings.quiet_above,
             on_filled=self.metrics.filled.inc,
             on_read=lambda kind: self.metrics.reads.labels(kind).inc(),
+            reviewer=Gate(filters, on_failure=settings.filter_failure, on_verdict=self.metrics.verdicts.add)
+            if filters
+            else None,
         )
         self.retention = Retention(
             self.history,
@@ -192,6 +201,9 @@ class Service:
     async def _start(self) -> None:
         self.wire.refuse_newcomers("This node is starting.")
         await self._stack.enter_async_context(self._store())
+        if self.rules is not None:
+            self.rules.start()
+            self._stack.push_async_callback(self.rules.close)
         await self.tokens.start()
         self._stack.push_async_callback(self.tokens.close)
         app = web.Application(client_max_size=self.settings.max_packet_bytes)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-__all__ = ["CATALOGUE", "Code", "ErrorKind", "HubbubError", "StoreError"]
+__all__ = ["CATALOGUE", "Code", "ErrorKind", "FilterError", "HubbubError", "StoreError"]
 
 Code = Literal[
     "bad_request",
@@ -112,6 +112,13 @@ class HubbubError(Exception):
 
 class StoreError(Exception):
     """The store cannot be opened: no such directory, locked, corrupt, foreign, or made by a newer version.
+
+    Raised while the service starts, before anything listens; its text is one sentence for the operator.
+    """
+
+
+class FilterError(Exception):
+    """A filter of messages cannot be loaded, or its rule file cannot be read.
 
     Raised while the service starts, before anything listens; its text is one sentence for the operator.
     """

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from hubbub.settings_fields import (
     MONGODB,
     Choice,
+    Filters,
     Network,
     Networks,
     NodeName,
@@ -293,6 +294,29 @@ class Settings:
         zero="0: all.",
         why="A bound for rooms that machines write to. Of a removed message some 100 bytes stay for ever, so that a "
         "repeated send is still known.",
+    )
+    filters: tuple[str, ...] = setting(
+        Filters(),
+        (),
+        what="The filters that every new or edited message passes before it is stored, in this order: names of entry "
+        "points of the group `hubbub.filters`, or `module:function`.",
+        zero="Empty: none, but for `filter_rules`.",
+        why="What may be said differs from place to place, and is best decided before anybody has seen it.",
+    )
+    filter_failure: Literal["refuse", "pass"] = setting(
+        Choice("refuse", "pass"),
+        "refuse",
+        what="What becomes of a message when a filter fails, or takes more than a second.",
+        why="`refuse` answers `unavailable`, and clients send again: a check that is there for a reason is not left "
+        "out because it is broken. `pass` is for filters that merely embellish.",
+    )
+    filter_rules: str | None = setting(
+        Text(),
+        None,
+        what="The path of a TOML file of rules for words, links and patterns; applied before `filters`, and read again "
+        "when it changes.",
+        zero="None: no rules.",
+        why="Most of what a filter is wanted for needs no program.",
     )
     ping_interval_s: float = setting(
         Seconds(low=1, high=300),

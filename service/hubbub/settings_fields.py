@@ -21,6 +21,7 @@ __all__ = [
     "MONGODB",
     "Choice",
     "Declaration",
+    "Filters",
     "Network",
     "Networks",
     "NodeName",
@@ -233,6 +234,23 @@ class Networks(fields.Field[tuple[Network, ...]]):
             return tuple(ipaddress.ip_network(item.strip()) for item in items)
         except (ValueError, TypeError, AttributeError):
             raise ValidationError("must be a list of addresses or networks such as 10.0.0.0/8") from None
+
+
+class Filters(fields.Field[tuple[str, ...]]):
+    """Names of filters, separated by commas or as a list; each once."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+            raise ValidationError("must be a list of filters such as profanity or mymodule:function")
+        names = tuple(item.strip() for item in items)
+        if not all(re.fullmatch(r"[\w.-]+(:\w+(\.\w+)*)?", name) for name in names):
+            raise ValidationError("must list filters by the name of an entry point, or as module:function")
+        if len(set(names)) < len(names):
+            raise ValidationError("names a filter twice")
+        return names
 
 
 def check_host(text: str) -> str:

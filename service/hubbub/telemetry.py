@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from hubbub.loglines import LineLogger, LineWriter
 
-__all__ = ["Count", "Events", "Metrics", "WriterState", "configure_logging"]
+__all__ = ["Count", "Events", "Metrics", "Verdicts", "WriterState", "configure_logging"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -87,6 +87,28 @@ class Events(Collector):
         yield durations
 
 
+class Verdicts(Collector):
+    """What filters said, counted as `Events` counts: there are several for every message. Names are the operator's."""
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        registry.register(self)
+
+    def add(self, name: str, verdict: str) -> None:
+        key = (name, verdict)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        counts = CounterMetricFamily(
+            "hubbub_filter_verdicts_total",
+            "What filters said to messages: allow, replace, refuse, or failed.",
+            labels=["filter", "verdict"],
+        )
+        for labels, count in self._counts.items():
+            counts.add_metric(labels, count)
+        yield counts
+
+
 class WriterState(Protocol):
     """What is told of the writer: what waits or is being committed, and what went wrong since the start."""
 
@@ -134,6 +156,7 @@ class Metrics:
         )
         self.users = Gauge("hubbub_users", "Users with at least one connection.", registry=self.registry)
         self.events = Events(registry=self.registry)
+        self.verdicts = Verdicts(registry=self.registry)
         self.batch_size = Histogram("hubbub_commit_batch", "Writes per commit.", buckets=_BATCH, registry=self.registry)
         self.commit_seconds = Histogram(
             "hubbub_commit_seconds", "Duration of commits.", buckets=_SECONDS, registry=self.registry

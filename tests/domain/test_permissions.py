@@ -49,6 +49,7 @@ GOVERNING = {
     Action.BAN,
     Action.UNBAN,
     Action.MUTE,
+    Action.PURGE,
     Action.DELETE_ANY,
 }
 

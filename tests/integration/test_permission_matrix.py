@@ -53,7 +53,7 @@ class Scene:
 def request_of(action: Action, scene: Scene, event: str) -> dict[str, Any]:
     """What the subject sends."""
     request: dict[str, Any] = {"room": scene.room}
-    if event in ("room:kick", "room:ban", "room:unban", "room:mute", "room:role"):
+    if event in ("room:kick", "room:ban", "room:unban", "room:mute", "room:role", "room:purge"):
         request["user"] = scene.victim
     extra: dict[str, dict[str, Any]] = {
         "room:update": {"topic": "new"},

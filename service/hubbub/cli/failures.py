@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from hubbub.errors import StoreError
+from hubbub.errors import FilterError, StoreError
 from hubbub.settings import Settings, SettingsError
 
 __all__ = ["INTERRUPTED", "fail", "told_failures", "warn"]
@@ -50,7 +50,7 @@ def told_failures(settings: Settings | None = None) -> Iterator[None]:
         fail("Interrupted.", status=INTERRUPTED)
     except SettingsError as error:
         fail(*error.problems, status=2)
-    except StoreError as error:
+    except (FilterError, StoreError) as error:
         fail(str(error), status=1)
     except OSError as error:
         sentence = None if settings is None else _about_address(error, settings)

@@ -10,6 +10,7 @@ import click
 
 from hubbub.cli.failures import told_failures, warn
 from hubbub.cli.flags import config_flag, setting_flags
+from hubbub.filters.loading import load_filters, open_rules
 from hubbub.settings import Settings, algorithm_of, load, read_pem
 
 __all__ = ["serve"]
@@ -17,7 +18,7 @@ __all__ = ["serve"]
 
 @click.command()
 @config_flag
-@click.option("--check", is_flag=True, help="Print the effective settings, secrets masked, and exit.")
+@click.option("--check", is_flag=True, help="Print the effective settings, secrets masked, load the filters, and exit.")
 @setting_flags()
 def serve(config: Path | None, check: bool, **flags: object) -> None:
     """Run the service until it is told to stop (SIGTERM, or Ctrl-C).
@@ -30,6 +31,9 @@ def serve(config: Path | None, check: bool, **flags: object) -> None:
     if check:
         for line in _lines(settings):
             click.echo(line)
+        with told_failures():
+            load_filters(settings.filters)
+            open_rules(settings.filter_rules)
         return
     with told_failures(settings):
         # Imported here, so that mistakes in the settings are told before the whole service is loaded.

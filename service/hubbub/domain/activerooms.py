@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from hubbub.domain.feeds import Feed
 from hubbub.domain.ports import Channel
@@ -13,10 +14,14 @@ from hubbub.history.base import History, Room
 
 __all__ = ["ActiveRoom", "ActiveRooms"]
 
+SENDERS_REMEMBERED: Final = 10_000
+"""Of a slow room. The store knows of the others."""
+
 
 class ActiveRoom:
     """A room in memory. `record.head` lags behind; `now` has the head as it is delivered. `joining` is how many joins
-    are under way: for them the feed keeps what goes by, even while nobody listens yet.
+    are under way: for them the feed keeps what goes by, even while nobody listens yet. `last_sent` is for slow mode:
+    when users sent something last, as far as this node has seen it.
     """
 
     __slots__ = ("_waiters", "feed", "id", "joining", "last_sent", "record", "uid")
@@ -33,6 +38,13 @@ class ActiveRoom:
     def now(self) -> Room:
         """The record with the head as it is delivered."""
         return replace(self.record, head=max(self.record.head, self.feed.delivered))
+
+    def note_sent(self, user: str, at: int) -> None:
+        """A user sent something at `at`, as far as slow mode is concerned."""
+        last = self.last_sent.pop(user, 0)
+        self.last_sent[user] = max(last, at)
+        if len(self.last_sent) > SENDERS_REMEMBERED:
+            del self.last_sent[next(iter(self.last_sent))]
 
     def set_members(self, count: int) -> None:
         self.record = replace(self.record, members=count)

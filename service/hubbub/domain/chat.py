@@ -13,6 +13,7 @@ from hubbub.domain.house import House
 from hubbub.domain.identity import Identity
 from hubbub.domain.limits import Limits
 from hubbub.domain.membership import Membership
+from hubbub.domain.moderation.purging import Purging
 from hubbub.domain.permissions import Action
 from hubbub.domain.ports import Channel, WritePort
 from hubbub.domain.posting import Posting
@@ -23,6 +24,7 @@ from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client, Roster
 from hubbub.domain.watching import Watching
 from hubbub.domain.whispers import Whispers
+from hubbub.filters.base import Reviewer
 from hubbub.history.base import History, Written
 
 __all__ = ["Chat"]
@@ -31,7 +33,7 @@ __all__ = ["Chat"]
 class Chat:
     """Everything that `/chat` and `/presence` (and later the REST surface) can ask for. `written` is for the writer to
     call. `watch_channel` has the groups of `/presence`; in rooms of more than `quiet_above` subscribers typing and read
-    marks are not told. `now` is monotonic, in milliseconds; the loop's if it is None.
+    marks are not told. `now` is monotonic, in milliseconds; the loop's if it is None. `reviewer` has the filters.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Chat:
         now: Callable[[], int] | None = None,
         on_filled: Callable[[int], None] | None = None,
         on_read: Callable[[str], None] | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         presence = Presence(history, registry, clock, now=now)
         roster = Roster(history, clock, presence)
@@ -61,7 +64,8 @@ class Chat:
         )
         self.rooms = RoomService(self.house)
         self.membership = Membership(self.house, self.rooms)
-        self.posting = Posting(self.house)
+        self.posting = Posting(self.house, reviewer)
+        self.purging = Purging(self.house)
         self.watching = Watching(self.house)
         self.reading = Reading(self.house, self._delivery, self.rooms, self.membership, on_read=on_read)
 

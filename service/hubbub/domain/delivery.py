@@ -130,7 +130,10 @@ class Delivery:
         self._fills.stop()
 
     def _emit(self, room: ActiveRoom, revisions: Sequence[Revision]) -> None:
+        is_slow = room.record.slow_mode_s > 0
         for rev, message in revisions:
+            if is_slow and rev == message.seq:
+                room.note_sent(message.sender.id, message.created_at)
             self._channel.publish(room.uid, "message", message_document(room.id, message, rev=rev))
         if room.joining == 0:
             room.feed.drop_backlog()

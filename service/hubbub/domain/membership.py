@@ -12,7 +12,8 @@ from typing import Any
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.documents import member_document
 from hubbub.domain.house import House
-from hubbub.domain.permissions import RANK, Action, is_banned, rank, relation
+from hubbub.domain.moderation.ranks import require_above
+from hubbub.domain.permissions import Action, is_banned
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
@@ -61,7 +62,7 @@ class Membership:
         """`room:kick`. `not_found` if the user is no member."""
         room = await self._house.enter(client, request["room"], Action.KICK)
         user = request["user"]
-        await self._require_above(client, room, user)
+        await require_above(self._house, client, room, user)
         left = await self._house.history.leave(room.uid, user)
         if left.ended is None:
             raise HubbubError("not_found", "There is no such member.")
@@ -73,7 +74,7 @@ class Membership:
     async def ban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:ban`. Members are removed; others are kept out."""
         room = await self._house.enter(client, request["room"], Action.BAN)
-        await self._require_above(client, room, request["user"])
+        await require_above(self._house, client, room, request["user"])
         seconds = request.get("seconds")
         if seconds == 0:
             raise HubbubError("bad_request", fields={"seconds": ["A ban lasts at least a second; see room:unban."]})
@@ -98,7 +99,7 @@ class Membership:
     async def mute(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:mute`. `seconds: 0` ends a mute."""
         room = await self._house.enter(client, request["room"], Action.MUTE)
-        await self._require_above(client, room, request["user"])
+        await require_above(self._house, client, room, request["user"])
         seconds = request.get("seconds")
         until = 0 if seconds == 0 else self._until(seconds)
         standing = await self._house.history.mute(room.uid, request["user"], until=until)
@@ -130,18 +131,6 @@ class Membership:
 
     def _until(self, seconds: int | None) -> int:
         return FOREVER if seconds is None else self._house.clock() + seconds * 1000
-
-    async def _require_above(self, client: Client, room: ActiveRoom, user: str) -> None:
-        """`forbidden` unless the user, upon whom the caller wants to act, ranks below the caller."""
-        if user == client.user.person.id:
-            raise HubbubError("forbidden", "Not upon oneself.")
-        now = self._house.clock()
-        kind = room.record.kind
-        target = await self._house.standing(room.uid, user)
-        own = client.user.standings.get(room.uid)
-        target_rank = RANK.get(relation(kind, target, now), 0)
-        if target_rank >= rank(kind, own, client.identity, now):
-            raise HubbubError("forbidden", "Only upon members of a lower role.")
 
     def _forget(self, room: ActiveRoom, user: str, count: int, *, standing: Standing | None, reason: str) -> None:
         """A membership or an invitation is over in the store: so it is in memory. `standing` is what stays of it."""

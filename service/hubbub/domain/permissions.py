@@ -40,6 +40,7 @@ class Action(StrEnum):
     UNBAN = "room:unban"
     MUTE = "room:mute"
     ROLE = "room:role"
+    PURGE = "room:purge"
     MEMBERS = "room:members"
     READ = "history"
     SEND = "message:send"
@@ -87,6 +88,7 @@ _PUBLIC: Final = """
     room:unban               yes  yes  no   no   no   ban  yes  yes
     room:mute                yes  yes  no   no   no   ban  yes  yes
     room:role                yes  no   no   no   no   ban  yes  no
+    room:purge               yes  yes  no   no   no   ban  yes  yes
     room:members             yes  yes  yes  yes  yes  ban  yes  yes
     history                  yes  yes  yes  yes  yes  ban  yes  yes
     message:send             yes  yes  yes  no   no   ban  no   no
@@ -109,6 +111,7 @@ _PRIVATE: Final = """
     room:unban               yes  yes  no   no   none ban  yes  none
     room:mute                yes  yes  no   no   none ban  yes  none
     room:role                yes  no   no   no   none ban  yes  none
+    room:purge               yes  yes  no   no   none ban  yes  none
     room:members             yes  yes  yes  no   none ban  yes  none
     history                  yes  yes  yes  no   none ban  yes  none
     message:send             yes  yes  yes  no   none ban  no   none
@@ -131,6 +134,7 @@ _DIRECT: Final = """
     room:unban               no   no   no   no   none none none none
     room:mute                no   no   no   no   none none none none
     room:role                no   no   no   no   none none none none
+    room:purge               no   no   no   no   none none none none
     room:members             yes  yes  yes  yes  none none none none
     history                  yes  yes  yes  yes  none none none none
     message:send             yes  yes  yes  yes  none none none none

@@ -9,29 +9,32 @@ from hubbub.domain import messages
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.documents import message_document
 from hubbub.domain.house import House, no_room
-from hubbub.domain.permissions import RANK, Action, Relation, rank
+from hubbub.domain.moderation.slowmode import SlowMode
+from hubbub.domain.permissions import Action
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
+from hubbub.filters.base import Draft, Reviewer, Room, Sender
 from hubbub.history.base import MEMBER_ROLES, Change, Edit, Insert, Written
 
 __all__ = ["Posting"]
 
-_SLOW_MODE_REMEMBERED = 10_000
-"""How many senders of a slow room are remembered before those whose time is over are forgotten."""
-
 
 class Posting:
-    """The events `message:*` and `typing`."""
+    """The events `message:*` and `typing`. `reviewer` has the filters, None if there are none."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, reviewer: Reviewer | None = None) -> None:
         self._house = house
+        self._slow_mode = SlowMode(house)
+        self._reviewer = reviewer
 
     async def send(self, client: Client, request: dict[str, Any], *, admitted: Callable[[], None]) -> dict[str, Any]:
         """`message:send`. A key that this user has used in this room returns the first message, before any refusal.
 
-        `admitted` is called when the message has its place in the writer's queue.
+        `admitted` is called when the message has its place in the writer's queue. Whatever is awaited before that, the
+        filters first of all, holds up what this connection sends next, and nobody else.
         """
         room = self._house.rooms.known(request["room"]) or await self._house.find(request["room"])
+        turn = None
         try:
             self._house.require(client, room, Action.SEND)
             body = request["body"]
@@ -39,7 +42,12 @@ class Posting:
             reply_to = request.get("reply_to")
             if reply_to is not None:
                 await self._check_reply(room, reply_to)
+            if self._reviewer is not None:
+                body = await self._review(self._reviewer, client, room, body, reply_to=reply_to)
+                self._house.require(client, room, Action.SEND)  # Filters may take a while.
             mentions = await self._mentions(room, body) if "@" in body else ()
+            if room.record.slow_mode_s:
+                turn = await self._slow_mode.take(client, room)
             insert = Insert(
                 messages.draft(
                     uid=room.uid,
@@ -51,7 +59,6 @@ class Posting:
                     now=self._house.clock(),
                 )
             )
-            before = self._pass_slow_mode(client, room)
         except HubbubError:
             first = await self._house.history.message_by_key(room.uid, client.user.person.id, request["key"])
             if first is None:
@@ -62,21 +69,26 @@ class Posting:
             admitted()
             written = await future
         except HubbubError as error:
-            self._restore_slow_mode(client, room, before)
+            if turn is not None:
+                turn.give_back()
             raise self._explain(room, error) from None
-        if written.duplicate:
-            self._restore_slow_mode(client, room, before)
+        if written.duplicate and turn is not None:
+            turn.give_back()
         document = written.shown or message_document(room.id, written.message)
         return {"message": document, "duplicate": written.duplicate}
 
     async def edit(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`message:edit`."""
         room = await self._house.enter(client, request["room"], Action.EDIT)
-        self._check_body(request["body"])
+        body = request["body"]
+        self._check_body(body)
+        if self._reviewer is not None:
+            body = await self._review(self._reviewer, client, room, body, edits=request["id"])
+            self._house.require(client, room, Action.EDIT)
         edit = messages.editing(
             author=client.user.person.id,
-            body=request["body"],
-            mentions=await self._mentions(room, request["body"]),
+            body=body,
+            mentions=await self._mentions(room, body),
             expected_rev=request.get("rev"),
             now=self._house.clock(),
         )
@@ -155,25 +167,28 @@ class Posting:
         """A write that found no room means that the room was deleted while it was on its way."""
         return no_room() if error.code == "not_found" and self._house.rooms.by_uid(room.uid) is None else error
 
-    def _pass_slow_mode(self, client: Client, room: ActiveRoom) -> int | None:
-        """Take this sender's turn in a slow room, or raise `slow_mode`. Returns when the last turn was."""
-        if room.record.slow_mode_s == 0:
-            return None
-        interval_ms = room.record.slow_mode_s * 1000
+    async def _review(
+        self,
+        reviewer: Reviewer,
+        client: Client,
+        room: ActiveRoom,
+        body: str,
+        *,
+        reply_to: str | None = None,
+        edits: str | None = None,
+    ) -> str:
+        """The body as the filters leave it, or the refusal."""
+        person = client.user.person
         standing = client.user.standings.get(room.uid)
-        now = self._house.clock()
-        user = client.user.person.id
-        if rank(room.record.kind, standing, client.identity, now) > RANK[Relation.MEMBER]:
-            return None
-        last = room.last_sent.get(user)
-        if last is not None and now - last < interval_ms:
-            raise HubbubError("slow_mode", retry_after=(interval_ms - (now - last)) / 1000)
-        if len(room.last_sent) >= _SLOW_MODE_REMEMBERED:
-            room.last_sent = {who: at for who, at in room.last_sent.items() if now - at < interval_ms}
-        room.last_sent[user] = now
-        return last if last is not None else 0
-
-    def _restore_slow_mode(self, client: Client, room: ActiveRoom, before: int | None) -> None:
-        """A message that was not new takes no turn."""
-        if before is not None:
-            room.last_sent[client.user.person.id] = before
+        role = standing.role if standing is not None else None
+        draft = Draft(
+            Room(room.id, room.record.kind, room.record.title),
+            Sender(person.id, person.name, person.guest, client.identity.roles, role),
+            body,
+            reply_to,
+            edits,
+        )
+        reviewed = await reviewer.review(draft)
+        if reviewed is not body:
+            self._check_body(reviewed)
+        return reviewed

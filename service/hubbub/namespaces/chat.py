@@ -49,6 +49,7 @@ class ChatNamespace(UserNamespace):
                 "room:unban": chat.membership.unban,
                 "room:mute": chat.membership.mute,
                 "room:role": chat.membership.role,
+                "room:purge": chat.purging.purge,
                 "room:members": chat.membership.members,
                 "message:edit": chat.posting.edit,
                 "message:delete": chat.posting.delete,
