@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.history.base import Message, Sender
 from hubbub.history.sizes import document_bytes
-from hubbub.history.sqlite_rows import clamp, encode_row, message_from, person_from, place_of, room_no_of, standing_from
+from hubbub.history.sqlite_rows import (
+    clamp,
+    encode_row,
+    json_text,
+    message_from,
+    person_from,
+    place_of,
+    room_no_of,
+    standing_from,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 messages = st.builds(
@@ -44,6 +54,16 @@ class TestMessages:
     @given(st.integers())
     def test_no_position_reaches_into_the_next_room(self, seq: int) -> None:
         assert room_no_of(place_of(7, clamp(seq))) == 7
+
+
+class TestJson:
+    def test_text_that_is_not_unicode_is_called_so(self) -> None:
+        with pytest.raises(UnicodeEncodeError):
+            json_text({"a": ["\ud800"]})
+
+    def test_what_is_no_json_is_not(self) -> None:
+        with pytest.raises(TypeError):
+            json_text([b"bytes"])
 
 
 class TestOthers:

@@ -8,8 +8,7 @@ from typing import Final
 
 from hubbub.history.cursors import GREATEST, decode_cursor, encode_cursor
 from hubbub.history.ledger import Audited, AuditPage
-from hubbub.history.sqlite_log import document
-from hubbub.history.sqlite_rows import fetch
+from hubbub.history.sqlite_rows import fetch, json_text
 
 __all__ = ["begin", "end", "read_audit"]
 
@@ -27,7 +26,7 @@ def begin(
     connection: sqlite3.Connection, *, at: int, actor: str, action: str, target: Mapping[str, str], reason: str
 ) -> str:
     """As `Ledger.audit_begin`; a unit of the writer's transaction."""
-    row = {"at": at, "actor": actor, "action": action, "target": document(target), "reason": reason}
+    row = {"at": at, "actor": actor, "action": action, "target": json_text({**target}), "reason": reason}
     return str(connection.execute(BEGIN, row).lastrowid)
 
 

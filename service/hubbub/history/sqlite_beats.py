@@ -6,8 +6,7 @@ import sqlite3
 from typing import Final
 
 from hubbub.history.ledger import Beat
-from hubbub.history.sqlite_log import document
-from hubbub.history.sqlite_rows import fetch
+from hubbub.history.sqlite_rows import fetch, json_text
 
 __all__ = ["beat", "read_beats", "stop"]
 
@@ -20,7 +19,7 @@ BEATS: Final = "SELECT json_group_array(json_array(name, origin, at, json(about)
 
 def beat(connection: sqlite3.Connection, sign: Beat) -> None:
     """As `Ledger.beat`; a unit of the writer's transaction."""
-    row = {"name": sign.name, "origin": sign.origin, "at": sign.at, "about": document(sign.about)}
+    row = {"name": sign.name, "origin": sign.origin, "at": sign.at, "about": json_text({**sign.about})}
     connection.execute(PUT, row)
     connection.execute("DELETE FROM beats WHERE at < ?", (sign.at - OLD_MS,))
 

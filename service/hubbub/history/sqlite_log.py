@@ -7,17 +7,16 @@ mend.
 # ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from hubbub.history.ledger import Entry, Record
 from hubbub.history.records import Role, Standing
 from hubbub.history.sqlite_rows import fetch, fetch_number, json_text
 
-__all__ = ["RoomLog", "append", "document", "prune", "read_head", "read_records"]
+__all__ = ["RoomLog", "append", "prune", "read_head", "read_records"]
 
 READ_BYTES: Final = 256 * 2**10
 """Of the data in one reading, about: a node that was away for long reads the log in many steps of a moment each."""
@@ -55,10 +54,11 @@ APPEND: Final = """
 BY_KEY: Final = "SELECT n FROM control_log WHERE key = :key"
 
 PRUNE: Final = """
-    WITH oldest AS (
-        SELECT n, at FROM control_log WHERE n <= (SELECT max(n) FROM control_log) - :keep ORDER BY n LIMIT :most)
-    DELETE FROM control_log WHERE n < coalesce(
-        (SELECT min(n) FROM oldest WHERE at >= :before), (SELECT max(n) + 1 FROM oldest))"""
+    DELETE FROM control_log WHERE n < (
+        WITH oldest AS (
+            SELECT n, at FROM control_log WHERE n <= (SELECT max(n) FROM control_log) - :keep ORDER BY n LIMIT :most)
+        SELECT coalesce((SELECT min(n) FROM oldest WHERE at >= :before), (SELECT max(n) + 1 FROM oldest)))"""
+"""It begins with DELETE because Python counts no rows of a statement that does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,6 @@ class RoomLog:
         return {"at": self.clock(), "origin": self.origin}
 
 
-def document(value: Mapping[str, Any]) -> str:
-    """JSON of what others made. A lone surrogate stays as it is, and is refused by SQLite as in any other text."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 def read_head(connection: sqlite3.Connection) -> int:
     return fetch_number(connection, HEAD, {}) or 0
 
@@ -122,7 +117,13 @@ def append(connection: sqlite3.Connection, entries: Sequence[Entry], *, origin: 
     """
     numbers: list[int] = []
     for entry in entries:
-        row = {"key": entry.key, "kind": entry.kind, "at": entry.at, "origin": origin, "data": document(entry.data)}
+        row = {
+            "key": entry.key,
+            "kind": entry.kind,
+            "at": entry.at,
+            "origin": origin,
+            "data": json_text({**entry.data}),
+        }
         connection.execute(APPEND, row)
         numbers.append(fetch_number(connection, BY_KEY, {"key": entry.key}) or 0)
     return numbers

@@ -97,11 +97,13 @@ SEQS_OF: Final = f"""
     WITH sent AS MATERIALIZED (
         SELECT k.place FROM rooms r CROSS JOIN messages k INDEXED BY messages_by_key
         ON k.room = r.no AND k.sender = :sender AND k.place & {MASK} > r.floor AND k.place & {MASK} < :below
-        WHERE r.uid = :uid ORDER BY k.place DESC)
+        WHERE r.uid = :uid ORDER BY k.place DESC LIMIT -1)
     SELECT json_group_array(seq) FROM (
         SELECT sent.place & {MASK} AS seq FROM sent CROSS JOIN messages m ON m.place = sent.place
         WHERE m.deleted = 0 LIMIT :most)"""
-"""The index tells what the sender has sent and where; only as many rows are looked up as are wanted."""
+"""The index tells what the sender has sent and where; only as many rows are looked up as are wanted. An order without a
+limit is nothing that SQLite keeps to in a part of a query.
+"""
 
 HEAD_OF: Final = f"SELECT {HEAD} FROM rooms r WHERE r.uid = :uid"
 

@@ -8,6 +8,7 @@ fifty rows of a page would wait fifty times.
 # ruff: noqa: S608 - Queries are put together from constants; what comes from outside is always a parameter.
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,8 +87,14 @@ def fetch_number(connection: sqlite3.Connection, query: str, parameters: Mapping
 
 
 def json_text(value: object) -> str:
-    """JSON as SQLite takes it: its functions refuse bytes."""
-    return orjson.dumps(value).decode()
+    """JSON as SQLite takes it: its functions refuse bytes. Raises `UnicodeEncodeError` for text that is not Unicode, as
+    SQLite does wherever it is given a text by itself.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        json.dumps(value, ensure_ascii=False).encode()  # Calls it by that name, if that is what was wrong.
+        raise
 
 
 Row = tuple[int, int, int, str, str, int, int, int, str]
