@@ -87,6 +87,7 @@ export function figureName(name: string): string {
     .replace(/_per_s$/u, ' per second')
     .replace(/_(bytes|s|share|at)$/u, '')
     .replaceAll('_', ' ')
+  if (plain === 'cpu') return 'CPU'
   return plain.charAt(0).toUpperCase() + plain.slice(1)
 }
 

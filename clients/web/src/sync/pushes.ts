@@ -77,9 +77,12 @@ function readElsewhere(room: Parameters<typeof readBy>[0], seq: number): typeof 
 }
 
 function listenToNotices({ wire, store }: Context): void {
-  wire.on('notice', ({ level, text }) =>
-    notify(store, level === 'error' || level === 'warning' ? level : 'info', text),
-  )
+  wire.on('notice', ({ level, text, room }) => {
+    const title = store.get().rooms[room ?? '']?.doc.title
+    // What is critical stays until it is dismissed, as a warning does.
+    const shown = level === 'critical' ? 'error' : level === 'warning' ? level : 'info'
+    notify(store, shown, title === undefined ? text : `${title}: ${text}`)
+  })
   wire.on('draining', () =>
     notify(store, 'info', 'The service is restarting; this page connects again by itself.'),
   )

@@ -84,7 +84,8 @@ export interface Pushes {
   activity: { room: string; seq: number; mention: boolean }
   typing: { room: string; user: UserRef; on: boolean }
   read: { room: string; user: UserRef; seq: number }
-  notice: { level: string; text: string }
+  /** Word from the administrators; `room` where it is for one room only. */
+  notice: { level: string; text: string; room?: string }
   gap: { room: string; head: number }
   draining: { reconnect_in_ms: number }
   closing: { code: string; message: string; reconnect: boolean; retry_after?: number }

@@ -66,6 +66,7 @@ describe('a figure', () => {
     expect(figureName('messages_per_s')).toBe('Messages per second')
     expect(figureName('memory_bytes')).toBe('Memory')
     expect(figureName('active_rooms')).toBe('Active rooms')
+    expect(figureName('cpu_share')).toBe('CPU')
   })
 })
 

@@ -53,4 +53,18 @@ describe('what the service pushes', () => {
     wire.push('room:removed', { room: 'lobby', reason: 'kicked' })
     expect(store.get()).toMatchObject({ rooms: {}, current: null, notices: [{ level: 'warning' }] })
   })
+
+  it.each([
+    ['info', 'info'],
+    ['warning', 'warning'],
+    ['critical', 'error'],
+  ])('is shown as a notice of the administrators of level %s', async (level, shown) => {
+    const { wire, store } = await setUp()
+    wire.push('notice', { level, text: 'Tea at five.' })
+    wire.push('notice', { level, text: 'Tea at six.', room: 'lobby' })
+    expect(store.get().notices).toMatchObject([
+      { level: shown, text: 'Tea at five.' },
+      { level: shown, text: 'Lobby: Tea at six.' },
+    ])
+  })
 })

@@ -15,7 +15,7 @@ export function Audit({ client, isOnline }: SectionProps) {
         columns={[
           { label: 'When', cell: ({ at }) => <Time at={at} /> },
           { label: 'Who', cell: ({ actor }) => <code>{actor}</code> },
-          { label: 'What', cell: ({ action }) => action },
+          { label: 'What', cell: ({ action }) => action, isShort: true },
           { label: 'To', cell: ({ target }) => <Target target={target} /> },
           { label: 'Reason', cell: ({ reason }) => reason },
           {

@@ -36,7 +36,7 @@ export function Bans({ client, isOnline, ask }: SectionProps) {
             label: 'Action',
             cell: ({ user }) => (
               <button type="button" onClick={() => ask(unbanQuestion(client, user))}>
-                Unban<span class="unseen"> {user}</span>…
+                Unban<span class="unseen"> {user}</span>
               </button>
             ),
           },

@@ -43,7 +43,7 @@ export function Connections({ client, isOnline, ask }: SectionProps) {
       {filter.user.trim() !== '' && (
         <div class="buttons">
           <button type="button" onClick={() => ask(userQuestion(client, filter.user.trim()))}>
-            Disconnect {filter.user.trim()} everywhere…
+            Disconnect {filter.user.trim()} everywhere
           </button>
         </div>
       )}
@@ -63,16 +63,16 @@ export function Connections({ client, isOnline, ask }: SectionProps) {
             ),
           },
           { label: 'Node', cell: ({ node }) => node },
-          { label: 'Namespaces', cell: ({ namespaces }) => namespaces.join(' ') },
-          { label: 'Transport', cell: ({ transport }) => transport },
-          { label: 'Address', cell: ({ address }) => address },
+          { label: 'Namespaces', cell: ({ namespaces }) => namespaces.join(' '), isShort: true },
+          { label: 'Transport', cell: ({ transport }) => transport, isShort: true },
+          { label: 'Address', cell: ({ address }) => address, isShort: true },
           { label: 'Since', cell: ({ since }) => <Time at={since} /> },
           { label: 'Rooms', cell: ({ rooms }) => (rooms.length === 0 ? 'none' : rooms.join(', ')) },
           {
             label: 'Action',
             cell: (connection) => (
               <button type="button" onClick={() => ask(connectionQuestion(client, connection))}>
-                Disconnect<span class="unseen"> {connection.user.name}</span>…
+                Disconnect<span class="unseen"> {connection.user.name}</span>
               </button>
             ),
           },

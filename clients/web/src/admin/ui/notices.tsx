@@ -43,7 +43,7 @@ export function SendNotice({ client }: SectionProps) {
             ))}
           </select>
         </Field>
-        <Field id="notice-text" label="Text">
+        <Field id="notice-text" label="Text" isWide>
           <textarea
             id="notice-text"
             rows={3}

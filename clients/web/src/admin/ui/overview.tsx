@@ -1,4 +1,5 @@
 import { useEffect } from 'preact/hooks'
+import { isRecord } from '../../wire/errors'
 import type { AdminClient } from '../client'
 import type { Figures, NodeDoc } from '../events'
 import type { AdminState } from '../state'
@@ -27,7 +28,7 @@ export function Overview({ client, state, isOnline, ask }: SectionProps) {
             label: 'Action',
             cell: (node) => (
               <button type="button" onClick={() => ask(drainQuestion(client, node.node))}>
-                Drain<span class="unseen"> {node.node}</span>…
+                Drain<span class="unseen"> {node.node}</span>
               </button>
             ),
           },
@@ -54,7 +55,15 @@ function FigureList({ figures }: { figures: Figures }) {
       {Object.entries(figures).map(([name, value]) => (
         <div key={name}>
           <dt>{figureName(name)}</dt>
-          <dd>{figureText(name, value)}</dd>
+          {isRecord(value) ? (
+            Object.entries(value).map(([part, figure]) => (
+              <dd key={part}>
+                {part} {figureText(part, figure)}
+              </dd>
+            ))
+          ) : (
+            <dd>{figureText(name, value)}</dd>
+          )}
         </div>
       ))}
     </dl>

@@ -22,10 +22,10 @@ export function Section({ title, children }: { title: string; children: Componen
   )
 }
 
-/** A label over its field. `children` is given the id that ties the two together. */
-export function Field(props: { id: string; label: string; children: ComponentChildren }) {
+/** A label over its field, which has the same id. */
+export function Field(props: { id: string; label: string; isWide?: boolean; children: ComponentChildren }) {
   return (
-    <div class="field">
+    <div class={props.isWide ? 'field wide' : 'field'}>
       <label for={props.id}>{props.label}</label>
       {props.children}
     </div>
@@ -71,6 +71,8 @@ export function Time({ at }: { at: number }) {
 export interface Column<Row> {
   readonly label: string
   readonly cell: (row: Row) => ComponentChild
+  /** Of words that are never long, so that they need not break in the middle. */
+  readonly isShort?: boolean
 }
 
 /**
@@ -98,8 +100,8 @@ export function Table<Row>(props: {
       <tbody role="rowgroup">
         {props.rows.map((row) => (
           <tr key={props.keyOf(row)} role="row">
-            {props.columns.map(({ label, cell }) => (
-              <td key={label} role="cell" data-label={label}>
+            {props.columns.map(({ label, cell, isShort }) => (
+              <td key={label} role="cell" data-label={label} class={isShort ? 'short' : undefined}>
                 <div>{cell(row)}</div>
               </td>
             ))}

@@ -38,14 +38,14 @@ export function Rooms({ client, isOnline, ask }: SectionProps) {
               </>
             ),
           },
-          { label: 'Kind', cell: ({ kind }) => kind },
+          { label: 'Kind', cell: ({ kind }) => kind, isShort: true },
           { label: 'Members', cell: ({ members }) => members },
           { label: 'Created', cell: ({ created_at }) => <Time at={created_at} /> },
           {
             label: 'Action',
             cell: (room) => (
               <button type="button" onClick={() => ask(deleteQuestion(client, room))}>
-                Delete<span class="unseen"> {room.title}</span>…
+                Delete<span class="unseen"> {room.title}</span>
               </button>
             ),
           },

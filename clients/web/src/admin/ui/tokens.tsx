@@ -27,8 +27,8 @@ export function Tokens({ client }: SectionProps) {
   return (
     <Section title="Revoke tokens">
       <p class="muted">
-        What is revoked ends on live connections too. Tokens that a user is given later are good again; a ban
-        keeps the user out.
+        A token that is revoked ends on live connections too. Of a user all are revoked that were issued until
+        now. Tokens that a user is given later are good again; a ban keeps the user out.
       </p>
       <form class="fields" aria-label="Revoke tokens" onSubmit={(event) => void submit(event)}>
         <Field id="revoke-kind" label="Which">
@@ -37,8 +37,8 @@ export function Tokens({ client }: SectionProps) {
             value={kind}
             onChange={(event) => setKind(event.currentTarget.value as Kind)}
           >
-            <option value="user">all tokens of a user, issued until now</option>
-            <option value="jti">one token, by its jti</option>
+            <option value="user">all of a user</option>
+            <option value="jti">one, by its jti</option>
           </select>
         </Field>
         <TextField
