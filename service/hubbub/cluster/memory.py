@@ -1,16 +1,18 @@
-"""The registry in memory: `LoneRegistry` for a service that runs alone, which keeps nothing because nobody asks, and
-`MemoryRegistry` for several nodes of one process, which share an `Exchange`.
+"""The cluster in memory: `LoneRegistry` and `LoneBus` for a service that runs alone, which keep nothing because nobody
+asks, and `MemoryRegistry` and `MemoryBus` for several nodes of one process, which share an `Exchange` and a list.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Renewal, RoomReading, Share
+from hubbub.cluster.bus import Offer, Take, Whisper
 from hubbub.errors import HubbubError
 
-__all__ = ["Exchange", "LoneRegistry", "MemoryRegistry"]
+__all__ = ["Exchange", "LoneBus", "LoneRegistry", "MemoryBus", "MemoryRegistry"]
 
 
 @dataclass(slots=True)
@@ -207,3 +209,82 @@ def _put(seat: _Seat, announcement: Announcement, was: frozenset[str], now: froz
 
 def _rooms(announcement: Announcement | None) -> frozenset[str]:
     return announcement.share.rooms if announcement is not None and announcement.share is not None else frozenset()
+
+
+class LoneBus:
+    """See `bus.Bus`. There is nobody to tell anything."""
+
+    is_lone = True
+    hears = True
+
+    async def open(self, take: Take, *, on_lost: Callable[[], None], on_hurry: Callable[[], None]) -> None:
+        """Nothing will come."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def listen(self, uid: str) -> None:
+        """Nobody says anything."""
+
+    def leave(self, uid: str) -> None:
+        """Nor did."""
+
+    def offer(self, uid: str, offer: Offer) -> None:
+        """Nobody listens."""
+
+    def whisper(self, uid: str, whisper: Whisper) -> None:
+        """Nobody listens."""
+
+    def hurry(self) -> None:
+        """Nobody is late."""
+
+
+class MemoryBus:
+    """See `bus.Bus`. `exchange` is the list of the buses of one process; word arrives in a later turn of the loop."""
+
+    is_lone = False
+    hears = True
+
+    def __init__(self, exchange: list[MemoryBus]) -> None:
+        self._exchange = exchange
+        self._take: Take | None = None
+        self._on_hurry: Callable[[], None] = lambda: None
+        self._listening: set[str] = set()
+
+    async def open(self, take: Take, *, on_lost: Callable[[], None], on_hurry: Callable[[], None]) -> None:
+        self._take, self._on_hurry = take, on_hurry
+        self._exchange.append(self)
+        asyncio.get_running_loop().call_soon(on_lost)
+
+    async def close(self) -> None:
+        self._take = None
+        if self in self._exchange:
+            self._exchange.remove(self)
+
+    def listen(self, uid: str) -> None:
+        self._listening.add(uid)
+
+    def leave(self, uid: str) -> None:
+        self._listening.discard(uid)
+
+    def offer(self, uid: str, offer: Offer) -> None:
+        self._say(uid, [offer], [])
+
+    def whisper(self, uid: str, whisper: Whisper) -> None:
+        self._say(uid, [], [whisper])
+
+    def hurry(self) -> None:
+        for other in self._others():
+            asyncio.get_running_loop().call_soon(other._on_hurry)
+
+    def _say(self, uid: str, offers: Sequence[Offer], whispers: Sequence[Whisper]) -> None:
+        for other in self._others():
+            asyncio.get_running_loop().call_soon(other._hear, uid, offers, whispers)
+
+    def _hear(self, uid: str, offers: Sequence[Offer], whispers: Sequence[Whisper]) -> None:
+        if self._take is not None and uid in self._listening:
+            self._take(uid, offers, whispers)
+
+    def _others(self) -> list[MemoryBus]:
+        """Those whom this one can tell something: nobody, if it is closed."""
+        return [each for each in self._exchange if each is not self] if self in self._exchange else []

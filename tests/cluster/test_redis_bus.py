@@ -1,0 +1,185 @@
+"""What the bus on Redis does when Redis does not: it notices, says so, drops what it cannot say, and starts over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import pytest
+from redis.asyncio import Redis
+
+from hubbub.cluster import redis_bus, redis_ears
+from hubbub.cluster.bus import Offer, Whisper
+from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_bus import RedisBus
+from hubbub.cluster.redis_ears import Ears
+from tests.support.redisserver import RunningRedis, running_redis
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningRedis]:
+    with running_redis() as running:
+        yield running
+
+
+class Node:
+    def __init__(self, server: RunningRedis, origin: str) -> None:
+        address = RedisAddress.of(server.url)
+        self.ears = Ears(address, on_again=lambda: self.bus.ears_again())
+        self.dropped = 0
+        self.lost = 0
+        self.heard: list[int] = []
+        self.bus = RedisBus(address, self.ears, origin, on_dropped=self._on_dropped)
+
+    async def open(self) -> None:
+        self.ears.start()
+        await self.bus.open(self._take, on_lost=self._on_lost, on_hurry=lambda: None)
+        await until(lambda: self.bus.hears and self.lost == 1)
+
+    async def close(self) -> None:
+        await self.bus.close()
+        await self.ears.close()
+
+    def _take(self, uid: str, offers: Sequence[Offer], whispers: Sequence[Whisper]) -> None:
+        self.heard += [offer.rev for offer in offers]
+
+    def _on_lost(self) -> None:
+        self.lost += 1
+
+    def _on_dropped(self, count: int) -> None:
+        self.dropped += count
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.002)
+
+
+def offer(rev: int, size: int = 2) -> Offer:
+    return Offer(rev, rev, "ada", 1, (), memoryview(b"x" * size))
+
+
+@pytest.fixture
+async def pair(server: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Node, Node]]:
+    monkeypatch.setattr(redis_bus, "CANARY_S", 0.05)
+    monkeypatch.setattr(redis_bus, "DEAF_S", 0.4)
+    monkeypatch.setattr(redis_ears, "PING_S", 0.05)
+    one, other = Node(server, "one"), Node(server, "other")
+    await one.open()
+    await other.open()
+    other.bus.listen("tea")
+    await other.ears.hears("hubbub:room:tea")
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+class TestDeafness:
+    async def test_a_restart_is_survived_and_told(self, server: RunningRedis, pair: tuple[Node, Node]) -> None:
+        one, other = pair
+        server.kill()
+        await until(lambda: not one.ears.can_hear and one.bus._wire is None)
+        one.bus.offer("tea", offer(1))
+        await until(lambda: one.dropped > 0)
+        await until(lambda: not one.bus.hears)
+        server.start()
+        await until(lambda: all(node.bus.hears and node.lost >= 2 for node in pair))
+        one.bus.offer("tea", offer(2))
+        await until(lambda: 2 in other.heard)
+        assert 1 not in other.heard
+
+    async def test_a_frozen_redis_makes_deaf_within_the_time_and_is_used_again_when_it_thaws(
+        self, server: RunningRedis, pair: tuple[Node, Node]
+    ) -> None:
+        one, other = pair
+        server.freeze()
+        try:
+            await until(lambda: not one.bus.hears and not other.bus.hears)
+        finally:
+            server.thaw()
+        # Whoever heard the canary before giving up has lost nothing: it was only late.
+        await until(lambda: all(node.bus.hears for node in pair))
+        one.bus.offer("tea", offer(3))
+        await until(lambda: 3 in other.heard)
+
+    async def test_ears_that_were_cut_off_behind_a_living_connection_are_found_out(
+        self, server: RunningRedis, pair: tuple[Node, Node]
+    ) -> None:
+        """As after a failover that left the connection with a server which nobody talks to any more."""
+        one, _ = pair
+        client = Redis.from_url(server.url)
+        wire = one.ears._wire
+        assert wire is not None
+        wire.write(b"*1\r\n$11\r\nUNSUBSCRIBE\r\n")
+        await until(lambda: one.ears._wire is not wire)
+        await until(lambda: one.bus.hears and one.lost >= 2)
+        await client.aclose()
+
+    async def test_what_a_server_does_not_read_is_dropped_and_takes_no_memory(
+        self, server: RunningRedis, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, _ = pair
+        monkeypatch.setattr(redis_bus, "UNSENT_MOST", 200_000)
+        server.freeze()
+        try:
+            wire = one.bus._wire
+            assert wire is not None
+            for rev in range(200):
+                one.bus.offer("tea", offer(rev, 100_000))
+                one.bus._flush()
+                assert wire.unsent < 500_000
+            assert one.dropped > 100
+        finally:
+            server.thaw()
+        await until(lambda: one.bus.hears)
+
+
+class TestRooms:
+    async def test_a_room_that_is_left_is_heard_for_a_while_and_then_no_more(
+        self, server: RunningRedis, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, other = pair
+        monkeypatch.setattr(redis_bus, "LINGER_S", 0.05)
+        client = Redis.from_url(server.url)
+
+        async def listeners() -> int:
+            [(_, count)] = await client.pubsub_numsub("hubbub:room:tea")
+            return int(count)
+
+        assert await listeners() == 1
+        other.bus.leave("tea")
+        assert await listeners() == 1
+        async with asyncio.timeout(10):
+            while await listeners():
+                await asyncio.sleep(0.005)
+        await client.aclose()
+
+    async def test_a_node_without_anybody_in_a_room_gets_no_byte_of_it(
+        self, server: RunningRedis, pair: tuple[Node, Node]
+    ) -> None:
+        one, other = pair
+        client = Redis.from_url(server.url)
+        for rev in range(50):
+            one.bus.offer("elsewhere", offer(rev, 10_000))
+        one.bus.offer("tea", offer(99))
+        await until(lambda: 99 in other.heard)
+        [(_, count)] = await client.pubsub_numsub("hubbub:room:elsewhere")
+        assert count == 0
+        assert other.heard == [99]
+        await client.aclose()
+
+    async def test_what_is_no_parcel_is_passed_over(self, server: RunningRedis, pair: tuple[Node, Node]) -> None:
+        one, other = pair
+        client = Redis.from_url(server.url)
+        for body in (b"", b"\n", b"{}", b"\xff" * 100, b'["one",[[5]]]\n'):
+            await client.publish("hubbub:room:tea", body)
+        await client.aclose()
+        one.bus.offer("tea", offer(7))
+        await until(lambda: 7 in other.heard)
+
+    async def test_what_is_said_last_still_goes_out(self, pair: tuple[Node, Node]) -> None:
+        one, other = pair
+        one.bus.offer("tea", offer(8))
+        await one.bus.close()
+        await until(lambda: 8 in other.heard)
