@@ -80,8 +80,8 @@ class Folded:
 
 
 def masked(text: str, stretches: Iterable[tuple[int, int]], mask: str) -> str:
-    """The text with these stretches masked. A mask of one character stands for each that is there, white space apart;
-    a longer one, or an empty one, stands for the whole stretch.
+    """The text with these stretches masked. A mask of one character stands for each that a reader sees there; a longer
+    one, or an empty one, stands for the whole stretch.
     """
     out: list[str] = []
     at = 0
@@ -91,10 +91,8 @@ def masked(text: str, stretches: Iterable[tuple[int, int]], mask: str) -> str:
         start = max(start, at)
         out.append(text[at:start])
         if len(mask) == 1:
-            out.extend(
-                mask if not match.group().isspace() else match.group()
-                for match in _CLUSTER.finditer(text[start:end], concurrent=False)
-            )
+            pieces = (match.group() for match in _CLUSTER.finditer(text[start:end], concurrent=False))
+            out.extend(piece if piece.isspace() else mask for piece in pieces if fold(piece))
         else:
             out.append(mask)
         at = end

@@ -26,7 +26,7 @@ _LINK: Final = regex.compile(
     rf"""
     (?<![a-z0-9+.-]) [a-z][a-z0-9+.-]*+ : [/\\]{{2,}}
         (?P<authority> (?: \[[0-9a-f:.]++\] | [^\s/\\?\#<>"\[\]] )*+ ) (?P<rest>\S*+)
-  | (?<![{_NAME}.%+]) [{_NAME}.%+]*+ @ [{_NAME}{_DOTS}]++
+  | (?<![{_NAME}.%+]) [{_NAME}.%+]*+ (?: @ [{_NAME}{_DOTS}]*+ )++
   | (?<![{_NAME}]) (?P<bare> [{_NAME}]++ (?: [{_DOTS}] [{_NAME}]++ )++ ) (?P<tail> [/\\?\#]\S*+ | :\d++\S*+ )?+
     """,
     regex.VERBOSE,
