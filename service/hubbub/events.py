@@ -324,9 +324,7 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent("activity", "{room, seq, mention}", "A member's room that is not joined here has news. Coalesced."),
     ServerEvent("typing", "{room, user, on}", "Somebody types. Volatile."),
     ServerEvent("read", "{room, user, seq}", "Somebody has read up to seq. Volatile."),
-    ServerEvent(
-        "notice", "{level, text, room?}", "Word from the administrators; with `room` where it is for one room only."
-    ),
+    ServerEvent("notice", "{level, text}", "Word from the administrators: info, warning or critical."),
     ServerEvent(
         "gap",
         "{room, head}",

@@ -1,0 +1,185 @@
+"""The connections of this node, in pages, the oldest first.
+
+A connection in this list is a whole transport with all its namespaces. Nothing is kept for the list: it is made from
+what is there anyway, and what is looked at for a page is looked at a few thousand at a time, so that everybody else
+goes on meanwhile. A page begins behind a time of opening, of which there are no two alike on a node: so pages stay what
+they are while connections come and go.
+
+The id of a connection is that of its place in `/chat`, else of its first namespace: the one that the logs have, and the
+client's own `socket.id`. It begins with the node's name, and opens nothing; the id of the transport is a secret of its
+bearer, and is shown to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final
+
+from hubbub.domain.activerooms import ActiveRooms
+from hubbub.domain.admin.ports import Line, Lines, Place
+from hubbub.events import CHAT
+
+__all__ = ["ConnectionPage", "Connections", "Wanted"]
+
+LOOKED_AT: Final = 4096
+"""Lines that are looked at in one turn of the loop: some two milliseconds."""
+
+DESCRIBED: Final = 50
+"""Lines of which documents are made in one turn of the loop."""
+
+ROOMS_SHOWN: Final = 50
+
+_opened_at: Callable[[Line], int] = attrgetter("opened_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which connections are asked for: those opened behind a time (ms), of a user and in a room (by its uid) where
+    these are given; at most `limit`.
+    """
+
+    after: int = 0
+    user: str | None = None
+    room: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPage:
+    """Documents of connections, without their node; `more` if others follow."""
+
+    connections: list[dict[str, Any]]
+    more: bool
+
+
+class Connections:
+    """See above. `node` is this node's name."""
+
+    def __init__(self, lines: Lines, rooms: ActiveRooms, *, node: str) -> None:
+        self._lines = lines
+        self._rooms = rooms
+        self._node = node
+
+    async def page(self, wanted: Wanted) -> ConnectionPage:
+        """The connections that are wanted, by age."""
+        found = await self._oldest(wanted)
+        documents: list[dict[str, Any]] = []
+        for line in found[: wanted.limit]:
+            # Whoever left while the page was put together is shown no more.
+            document = self._document(line, wanted.room)
+            if document is not None:
+                documents.append(document)
+            if len(documents) % DESCRIBED == 0:
+                await asyncio.sleep(0)
+        return ConnectionPage(documents, len(found) > wanted.limit)
+
+    def may_have(self, id: str) -> bool:
+        """Whether an id can be of this node: one of another begins with another name."""
+        return id.rpartition(".")[0] == self._node
+
+    async def has(self, id: str) -> bool:
+        """Whether a connection with this id, of any of its namespaces, is here."""
+        if not self.may_have(id):
+            return False
+        async for lines in _Portions(self._lines.by_age()):
+            if any(place.id == id for line in lines for place in _places(line)):
+                return True
+        return False
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _oldest(self, wanted: Wanted) -> list[Line]:
+        """One more than is wanted, if there are so many."""
+        most = wanted.limit + 1
+        if wanted.user is None and wanted.room is None:
+            lines = self._lines.by_age()
+            start = bisect_right(lines, wanted.after, key=_opened_at)
+            found: list[Line] = []
+            async for portion in _Portions(islice(lines, start, None)):
+                found += islice(filter(_is_in, portion), most - len(found))
+                if len(found) == most:
+                    break
+            return found
+        candidates = self._lines.of_room(wanted.room or "") if wanted.user is None else self._lines.of_user(wanted.user)
+        kept: list[Line] = []
+        async for portion in _Portions(candidates):
+            fitting = [line for line in portion if line.opened_at > wanted.after and _fits(line, wanted)]
+            kept = heapq.nsmallest(most, [*kept, *fitting], key=_opened_at)
+        return kept
+
+    def _document(self, line: Line, room: str | None) -> dict[str, Any] | None:
+        places = _places(line)
+        if not places:
+            return None
+        chat = line.link.connections.get(CHAT)
+        first = chat if chat is not None and chat.is_open else places[0]
+        person = line.identity.person
+        return {
+            "id": first.id,
+            "user": {"id": person.id, "name": person.name, "guest": person.guest},
+            "namespaces": [name for name, place in line.link.connections.items() if place.is_open],
+            "transport": first.transport,
+            "address": line.link.handshake.address,
+            "since": line.opened_at,
+            "rooms": sorted(islice(self._room_ids(chat, room), ROOMS_SHOWN)),
+        }
+
+    def _room_ids(self, chat: Place | None, first: str | None) -> Iterator[str]:
+        """The ids of the rooms that a connection is subscribed to, the one that was asked for among the first. Direct
+        rooms stay closed to administrators, who do not learn of them here either.
+        """
+        joined = _joined(chat)
+        uids = joined if first not in joined else [first, *(uid for uid in joined if uid != first)]
+        for uid in uids:
+            room = self._rooms.by_uid(uid)
+            if room is not None and room.record.kind != "direct":
+                yield room.id
+
+
+def _joined(chat: Place | None) -> list[str]:
+    return list(getattr(chat.state, "joined", ())) if chat is not None and chat.is_open else []
+
+
+def _places(line: Line) -> list[Place]:
+    return [place for place in line.link.connections.values() if place.is_open]
+
+
+def _is_in(line: Line) -> bool:
+    """Whether any namespace has let the client in, and it is not gone."""
+    return any(place.is_open for place in line.link.connections.values())
+
+
+def _fits(line: Line, wanted: Wanted) -> bool:
+    if wanted.user is not None and line.identity.user != wanted.user:
+        return False
+    if wanted.room is not None:
+        chat = line.link.connections.get(CHAT)
+        if chat is None or not chat.is_open or wanted.room not in getattr(chat.state, "joined", ()):
+            return False
+    return _is_in(line)
+
+
+class _Portions:
+    """The lines a portion at a time, each in a turn of the loop of its own."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = iter(lines)
+        self._begun = False
+
+    def __aiter__(self) -> _Portions:
+        return self
+
+    async def __anext__(self) -> list[Line]:
+        if self._begun:
+            await asyncio.sleep(0)
+        self._begun = True
+        portion = list(islice(self._lines, LOOKED_AT))
+        if not portion:
+            raise StopAsyncIteration
+        return portion
