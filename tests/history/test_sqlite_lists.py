@@ -16,7 +16,8 @@ from hubbub.history.sqlite_rooms import create_room
 from tests.support.history import make_room, member, walks
 
 NAMES: Final = ("id", "uid", "user", "after", "query", "now", "most", "joined_at")
-PARAMETERS: Final[dict[str, object]] = dict.fromkeys(NAMES, 1) | {"candidates": "[]", "ids": "[]"}
+LISTS: Final = ("candidates", "ids", "uids", "pairs")
+PARAMETERS: Final[dict[str, object]] = dict.fromkeys(NAMES, 1) | dict.fromkeys(LISTS, "[]")
 
 
 @pytest.fixture
@@ -32,7 +33,20 @@ def plan_of(connection: sqlite3.Connection, query: str) -> list[str]:
 
 class TestPlans:
     @pytest.mark.parametrize(
-        "name", ["BY_ID", "VIEW_OF", "OWN", "PUBLIC", "STANDING_OF", "STANDINGS_OF", "MEMBERS", "MEMBER_IDS", "PEOPLE"]
+        "name",
+        [
+            "BY_ID",
+            "VIEW_OF",
+            "OWN",
+            "PUBLIC",
+            "STANDING_OF",
+            "STANDINGS_OF",
+            "MEMBERS",
+            "MEMBER_IDS",
+            "PEOPLE",
+            "ROOMS_AT",
+            "STANDINGS_AT",
+        ],
     )
     def test_no_query_walks_over_a_table(self, connection: sqlite3.Connection, name: str) -> None:
         assert walks(connection, getattr(sqlite_lists, name), PARAMETERS) == []

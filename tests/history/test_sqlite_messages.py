@@ -35,3 +35,11 @@ class TestPlans:
         assert walks(connection, query, parameters) == []
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
         assert [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step] == []
+
+    def test_what_a_sender_has_said_is_found_in_the_index_of_keys(self, connection: sqlite3.Connection) -> None:
+        """Sorted, since there is no order of places in it; but no row is looked up that is not wanted."""
+        parameters = dict.fromkeys((*PARAMETERS, "below"), 1)
+        query = sqlite_messages.SEQS_OF
+        assert walks(connection, query, parameters) == []
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
+        assert "SEARCH k USING COVERING INDEX messages_by_key (room=? AND sender=?)" in plan
