@@ -37,7 +37,8 @@ export interface AuditDoc {
 /** Figures of a node or of the service, by name. The page names those that it knows, and shows the others too. */
 export type Figures = Readonly<Record<string, unknown>>
 
-export type NodeDoc = Figures & { readonly node: string }
+/** Of one node; `own` is the one that answers. */
+export type NodeDoc = Figures & { readonly node: string; readonly at: number; readonly own: boolean }
 
 /** A room as administrators see it. */
 export type ListedRoom = Pick<RoomDoc, 'id' | 'title' | 'kind' | 'topic' | 'members' | 'created_at'>

@@ -62,12 +62,12 @@ export function bytesText(bytes: number): string {
   return `${numberText(value)} ${BYTES[unit] ?? 'B'}`
 }
 
-/** A figure in words. Its name says the unit: `_bytes`, `_s`, `_share`. */
+/** A figure in words. Its name says the unit: `_bytes`, `_s`, `_per_s`, `_share`, `_at`. */
 export function figureText(name: string, value: unknown): string {
   if (typeof value === 'number') {
     if (name.endsWith('_bytes')) return bytesText(value)
     if (name.endsWith('_share')) return `${numberText(value * 100)} %`
-    if (name.endsWith('_at')) return timeText(value)
+    if (name === 'at' || name.endsWith('_at')) return timeText(value)
     if (name.endsWith('_s') && !name.endsWith('per_s')) return durationText(value)
     return numberText(value)
   }
@@ -81,14 +81,21 @@ export function figureText(name: string, value: unknown): string {
   return String(value)
 }
 
+/** Figures whose names would not say what they are. */
+const NAMES: Readonly<Record<string, string>> = {
+  at: 'As of',
+  cpu_share: 'CPU (of one core)',
+  node: 'Answering node',
+  rooms: 'Active rooms',
+}
+
 /** The name of a figure in words. */
 export function figureName(name: string): string {
   const plain = name
     .replace(/_per_s$/u, ' per second')
     .replace(/_(bytes|s|share|at)$/u, '')
     .replaceAll('_', ' ')
-  if (plain === 'cpu') return 'CPU'
-  return plain.charAt(0).toUpperCase() + plain.slice(1)
+  return NAMES[name] ?? plain.charAt(0).toUpperCase() + plain.slice(1)
 }
 
 /** Why a token does not open the page, or not any more. */

@@ -65,8 +65,8 @@ describe('a figure', () => {
   it('has a name in words', () => {
     expect(figureName('messages_per_s')).toBe('Messages per second')
     expect(figureName('memory_bytes')).toBe('Memory')
-    expect(figureName('active_rooms')).toBe('Active rooms')
-    expect(figureName('cpu_share')).toBe('CPU')
+    expect(figureName('rooms')).toBe('Active rooms')
+    expect(figureName('cpu_share')).toBe('CPU (of one core)')
   })
 })
 

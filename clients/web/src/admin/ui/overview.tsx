@@ -20,10 +20,20 @@ export function Overview({ client, state, isOnline, ask }: SectionProps) {
         isOnline={isOnline}
         caption="Nodes"
         empty="No nodes."
-        keyOf={(node: NodeDoc) => node.node}
+        keyOf={({ node, at }: NodeDoc) => `${node} ${at}`}
         columns={[
-          { label: 'Node', cell: (node) => <b>{node.node}</b> },
-          { label: 'Figures', cell: (node) => <FigureList figures={without(node, 'node')} /> },
+          {
+            label: 'Node',
+            cell: ({ node, own }) => (
+              <>
+                <b>{node}</b> {own && <span class="tag">answering</span>}
+              </>
+            ),
+          },
+          {
+            label: 'Figures',
+            cell: ({ node: _node, own: _own, ...figures }) => <FigureList figures={figures} />,
+          },
           {
             label: 'Action',
             cell: (node) => (
@@ -68,10 +78,6 @@ function FigureList({ figures }: { figures: Figures }) {
       ))}
     </dl>
   )
-}
-
-function without(figures: Figures, name: string): Figures {
-  return Object.fromEntries(Object.entries(figures).filter(([other]) => other !== name))
 }
 
 function drainQuestion(client: AdminClient, node: string): Question {
