@@ -14,6 +14,7 @@ from hubbub.domain.chat import Chat
 from hubbub.domain.limits import Limits
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
+from hubbub.filters.base import Reviewer
 from hubbub.history.base import History
 from hubbub.history.writer import Writer
 from hubbub.transport.fanout import Fanout
@@ -93,8 +94,15 @@ class Interposed:
 class ChatHouse:
     """`chat` over a store in a file. `store` is what stands in front of it."""
 
-    def __init__(self, history: History, *, limits: Limits) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self,
+        history: History,
+        *,
+        limits: Limits,
+        reviewer: Reviewer | None = None,
+        clock: ManualClock | None = None,
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.store = Interposed(history)
         self.fanout = Fanout("/chat", batch=PromptBatch())
         seen_by_chat = cast(History, self.store)
@@ -116,6 +124,7 @@ class ChatHouse:
             watch_channel=self.watch_fanout,
             quiet_above=100,
             now=self.clock,
+            reviewer=reviewer,
         )
         self._keys = 0
 
@@ -172,9 +181,11 @@ def outlet_of(client: Client) -> RecordingOutlet:
 
 
 @contextlib.asynccontextmanager
-async def chat_house(path: Path, *, limits: Limits | None = None) -> AsyncIterator[ChatHouse]:
+async def chat_house(
+    path: Path, *, limits: Limits | None = None, reviewer: Reviewer | None = None
+) -> AsyncIterator[ChatHouse]:
     async with open_sqlite(path / "hubbub.db") as history:
-        house = ChatHouse(history, limits=limits or Limits())
+        house = ChatHouse(history, limits=limits or Limits(), reviewer=reviewer)
         try:
             yield house
         finally:
