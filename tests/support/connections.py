@@ -22,6 +22,7 @@ class LooseConnection:
         self.namespace = namespace
         self.state: Any = None
         self.is_open = is_open
+        self.transport = "websocket"
         self.did: list[tuple[str, Any]] = []
         link.connections[namespace] = self
 

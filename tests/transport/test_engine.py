@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -299,12 +300,15 @@ class TestUpgrades:
 
     async def test_a_session_that_polls_can_be_upgraded(self, tiny: Wire) -> None:
         peer = await connected(tiny)
+        assert tiny.server.links[peer.sid].connections["/chat"].transport == "polling"
         async with WebSocketPeer.opened(tiny.port, sid=peer.sid) as socket:
             await socket.send("2probe")
             assert await socket.receive() == "3probe"
             await socket.send("5", '42/chat,7["echo"]')
             assert await socket.receive_until(lambda packet: packet.startswith("43/chat,7"))
             assert tiny.server.eio.transport(peer.sid) == "websocket"
+            link = tiny.server.links[peer.sid]
+            assert link.connections["/chat"].transport == "websocket"
 
     async def test_a_second_probe_is_refused_before_it_is_a_websocket(self, tiny: Wire) -> None:
         peer = await connected(tiny)
@@ -396,6 +400,25 @@ class TestRequests:
 
 
 class TestRegistry:
+    async def test_connections_are_listed_by_age_and_no_two_are_of_the_same(self, tiny: Wire) -> None:
+        before = time.time_ns() // 1_000_000
+        for _ in range(5):
+            await PollingPeer.opened(tiny.port)
+        links = tiny.server.eio.links_by_age()
+        times = [link.opened_at for link in links]
+        assert [link.id for link in links] == list(tiny.server.eio.sessions)
+        assert times == sorted(set(times))
+        assert before <= times[0] <= time.time_ns() // 1_000_000
+
+    async def test_a_clock_that_is_set_back_makes_no_younger_connection_older(
+        self, tiny: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await PollingPeer.opened(tiny.port)
+        monkeypatch.setattr("hubbub.transport.engine.time.time_ns", lambda: 0)
+        await PollingPeer.opened(tiny.port)
+        first, second = tiny.server.eio.links_by_age()
+        assert second.opened_at == first.opened_at + 1
+
     async def test_an_application_may_keep_something_for_a_connection(self, tiny: Wire) -> None:
         peer = await connected(tiny)
         engine: Engine = tiny.server.eio

@@ -297,6 +297,16 @@ class TestBatches:
         batch.turn()
         assert len(pages) == 3
 
+    def test_a_group_says_who_is_in_it(self, batch: TurnBatch) -> None:
+        ada, bob = Reader(batch), Reader(batch)
+        fanout = Fanout("/chat", batch=batch)
+        fanout.subscribe(ada, "tea")
+        fanout.subscribe(bob, "tea")
+        members = fanout.members("tea")
+        fanout.forget(ada)
+        assert members == [ada, bob]
+        assert (fanout.members("tea"), fanout.members("cake")) == ([bob], [])
+
     def test_two_namespaces_may_share_one(self, batch: TurnBatch) -> None:
         reader = Reader(batch)
         one, other = group_of(batch, reader), Fanout("/other", batch=batch)

@@ -53,13 +53,14 @@ class Link:
     """One Engine.IO connection: what its namespaces share.
 
     `state` belongs to the layers above (the identity of whoever connected). `connections` are the namespaces that are
-    connected now, by name.
+    connected now, by name. `opened_at` is in milliseconds since the Unix epoch; no two links of a server have the same.
     """
 
     id: str
     handshake: Handshake
     state: Any = None
     connections: dict[str, Connection] = field(default_factory=dict)
+    opened_at: int = 0
 
 
 class Connection(Protocol):
@@ -75,6 +76,11 @@ class Connection(Protocol):
 
     @property
     def is_open(self) -> bool: ...
+
+    @property
+    def transport(self) -> str:
+        """What carries it now: `polling` or `websocket`."""
+        ...
 
     def emit(self, event: str, data: Any) -> None:
         """Send one event to this client.

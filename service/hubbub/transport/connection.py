@@ -8,6 +8,7 @@ from hubbub.transport.message import Message
 from hubbub.transport.outbox import Verdict
 from hubbub.transport.packets import event_message
 from hubbub.transport.session import Session
+from hubbub.transport.states import State
 
 if TYPE_CHECKING:
     from hubbub.transport.base import Handler, Link
@@ -37,6 +38,10 @@ class NamespaceConnection:
     @property
     def link(self) -> Link:
         return self.session.link
+
+    @property
+    def transport(self) -> str:
+        return "websocket" if self.session.state is State.WEBSOCKET else "polling"
 
     def send(self, message: Message) -> Verdict:
         if not self.is_open:

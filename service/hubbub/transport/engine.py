@@ -10,6 +10,7 @@ import base64
 import binascii
 import random
 import secrets
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -77,6 +78,7 @@ class Engine:
         self._addresses = addresses
         self._max_per_address = max_per_address
         self._by_address: dict[str, int] = {}
+        self._opened_last = 0
         self._user_sessions: dict[str, dict[str, Any]] = {}
         self.leaving: dict[str, int] = {}
         """How many handlers are still to be told of the end of a session: what is kept for it is theirs till then."""
@@ -112,6 +114,10 @@ class Engine:
 
     def attach(self, app: web.Application, path: str) -> None:
         app.router.add_route("*", f"/{path.strip('/')}/", self.handle_request)
+
+    def links_by_age(self) -> list[Link]:
+        """The links of all connections, the oldest first."""
+        return [session.link for session in self.sessions.values()]
 
     async def shutdown(self) -> None:
         """End all connections now."""
@@ -195,7 +201,7 @@ class Engine:
         if self._is_crowded(address):
             return web.Response(status=429, text="Too many connections.", headers=headers | {"Retry-After": "5"})
         self._by_address[address] = self._by_address.get(address, 0) + 1
-        link = Link(self.generate_id(), read_handshake(request, address))
+        link = Link(self.generate_id(), read_handshake(request, address), opened_at=self._opened_now())
         bounds = self.bounds
         opening = {
             "sid": link.id,
@@ -220,6 +226,11 @@ class Engine:
         self._upgrade(request, key, shell, session, headers)
         session.send(Message(text))
         raise asyncio.CancelledError  # The connection is ours: the task of aiohttp ends as if its peer had gone.
+
+    def _opened_now(self) -> int:
+        """The time, in milliseconds since the Unix epoch; later than any that was given before."""
+        self._opened_last = max(time.time_ns() // 1_000_000, self._opened_last + 1)
+        return self._opened_last
 
     def _is_crowded(self, address: str) -> bool:
         """Whether an address has as many connections as it may. Loopback has no bound: a proxy that nobody told us of

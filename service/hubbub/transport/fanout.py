@@ -177,6 +177,10 @@ class Fanout:
     def size(self, group: str) -> int:
         return len(self._groups.get(group, ()))
 
+    def members(self, group: str) -> list[Any]:
+        """Who is in a group now."""
+        return list(self._groups.get(group, ()))
+
     def publish(
         self,
         group: str,

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.admin.ports import Line, Lines, Place
+from hubbub.domain.identity import Identity
 from hubbub.events import CHAT
 
 __all__ = ["ConnectionPage", "Connections", "Wanted"]
@@ -117,15 +118,15 @@ class Connections:
         places = _places(line)
         if not places:
             return None
-        chat = line.link.connections.get(CHAT)
+        chat = line.connections.get(CHAT)
         first = chat if chat is not None and chat.is_open else places[0]
-        person = line.identity.person
+        person = _identity(line).person
         return {
             "id": first.id,
             "user": {"id": person.id, "name": person.name, "guest": person.guest},
-            "namespaces": [name for name, place in line.link.connections.items() if place.is_open],
+            "namespaces": [name for name, place in line.connections.items() if place.is_open],
             "transport": first.transport,
-            "address": line.link.handshake.address,
+            "address": line.handshake.address,
             "since": line.opened_at,
             "rooms": sorted(islice(self._room_ids(chat, room), ROOMS_SHOWN)),
         }
@@ -146,23 +147,31 @@ def _joined(chat: Place | None) -> list[str]:
     return list(getattr(chat.state, "joined", ())) if chat is not None and chat.is_open else []
 
 
+def _identity(line: Line) -> Identity:
+    """Of a line that is in."""
+    identity: Identity = line.state.identity
+    return identity
+
+
 def _places(line: Line) -> list[Place]:
-    return [place for place in line.link.connections.values() if place.is_open]
+    return [place for place in line.connections.values() if place.is_open]
 
 
 def _is_in(line: Line) -> bool:
     """Whether any namespace has let the client in, and it is not gone."""
-    return any(place.is_open for place in line.link.connections.values())
+    return any(place.is_open for place in line.connections.values())
 
 
 def _fits(line: Line, wanted: Wanted) -> bool:
-    if wanted.user is not None and line.identity.user != wanted.user:
+    if not _is_in(line):
+        return False
+    if wanted.user is not None and _identity(line).user != wanted.user:
         return False
     if wanted.room is not None:
-        chat = line.link.connections.get(CHAT)
+        chat = line.connections.get(CHAT)
         if chat is None or not chat.is_open or wanted.room not in getattr(chat.state, "joined", ()):
             return False
-    return _is_in(line)
+    return True
 
 
 class _Portions:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from hubbub.domain.identity import Identity
-
-__all__ = ["Line", "LineLink", "Lines", "Place"]
+__all__ = ["Line", "Lines", "Place"]
 
 
 class _Handshake(Protocol):
@@ -31,8 +29,14 @@ class Place(Protocol):
     def transport(self) -> str: ...
 
 
-class LineLink(Protocol):
-    """What carries a line: the address of the client, and the namespaces by name."""
+class Line(Protocol):
+    """One client's transport with all its namespaces, by name. `opened_at` is in milliseconds since the Unix epoch, and
+    no two lines of a node have the same. `state` has the `identity` of whoever came in with a token, and is None before
+    that.
+    """
+
+    @property
+    def opened_at(self) -> int: ...
 
     @property
     def handshake(self) -> _Handshake: ...
@@ -40,20 +44,8 @@ class LineLink(Protocol):
     @property
     def connections(self) -> Mapping[str, Place]: ...
 
-
-class Line(Protocol):
-    """One client that came in with a token: all namespaces of one transport. `opened_at` is in milliseconds since the
-    Unix epoch, and no two lines of a node have the same.
-    """
-
     @property
-    def identity(self) -> Identity: ...
-
-    @property
-    def opened_at(self) -> int: ...
-
-    @property
-    def link(self) -> LineLink: ...
+    def state(self) -> Any: ...
 
 
 class Lines(Protocol):
