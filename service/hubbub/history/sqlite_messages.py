@@ -96,7 +96,7 @@ REVISIONS: Final = f"""
 SEQS_OF: Final = f"""
     WITH sent AS MATERIALIZED (
         SELECT k.place FROM rooms r CROSS JOIN messages k INDEXED BY messages_by_key
-        ON k.room = r.no AND k.sender = :sender AND k.place & {MASK} > r.floor AND k.place & {MASK} < :below
+        ON k.room = r.no AND k.sender = :sender AND k.place & {MASK} < :below
         WHERE r.uid = :uid ORDER BY k.place DESC LIMIT -1)
     SELECT json_group_array(seq) FROM (
         SELECT sent.place & {MASK} AS seq FROM sent CROSS JOIN messages m ON m.place = sent.place
