@@ -7,7 +7,6 @@ from typing import Any
 
 from hubbub.domain.activity import WINDOW_S, Activity
 from hubbub.domain.roster import Client
-from tests.support.domain import message_of
 from tests.support.history import member, new_room
 from tests.support.house import ChatHouse, outlet_of
 
@@ -36,7 +35,7 @@ class Badges:
         return self.house.chat._activity
 
     def say(self, seq: int, *, sender: str = "ada", mentions: tuple[str, ...] = ()) -> None:
-        self.activity.touch(self.uid, message_of(self.uid, seq, sender=sender, mentions=mentions))
+        self.activity.touch(self.uid, seq, sender, mentions)
 
     def told(self, user: str) -> list[Any]:
         return outlet_of(self.clients[user]).of("activity")

@@ -14,7 +14,7 @@ from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.feeds import Revision
 from hubbub.domain.fills import Fills
 from hubbub.domain.ports import Channel
-from hubbub.history.base import History
+from hubbub.history.base import History, Message
 from hubbub.transport.fanout import Fanout
 from tests.support.domain import PromptBatch, RecordingOutlet, room_of
 from tests.support.feedstore import FeedStore
@@ -160,7 +160,7 @@ class TestBounds:
         scene.fills = Fills(
             cast(History, scene.store),
             cast(Channel, scene.fanout),
-            emit=lambda _, revisions: shown.extend(message.body for _, message in revisions),
+            emit=lambda _, revisions: shown.extend(cast(Message, message).body for _, message in revisions),
         )
         scene.offer("a", 3)
         scene.store.change("a", 3)

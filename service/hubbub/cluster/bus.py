@@ -35,8 +35,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Whisper:
-    """An event that may be lost: `typing`, `read`. Of those with one `key` the newest counts. `user` is whose word it
-    is.
+    """An event that may be lost: `typing`, `read`. `user` is whose word it is; what `key` says is between those who say
+    and who hear it.
     """
 
     event: str

@@ -4,13 +4,12 @@ window."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from hubbub.domain.ports import Channel
 from hubbub.domain.roster import Client, Roster
-from hubbub.history.base import Message
 
 __all__ = ["Activity"]
 
@@ -38,14 +37,14 @@ class Activity:
         self._news: dict[str, _News] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def touch(self, uid: str, message: Message) -> None:
+    def touch(self, uid: str, seq: int, sender: str, mentions: Iterable[str]) -> None:
         """A new message is in the room."""
         news = self._news.get(uid)
         if news is None:
             news = self._news[uid] = _News()
-        news.seq = max(news.seq, message.seq)
-        news.senders.add(message.sender.id)
-        news.mentioned.update(message.mentions)
+        news.seq = max(news.seq, seq)
+        news.senders.add(sender)
+        news.mentioned.update(mentions)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush)
 

@@ -16,12 +16,16 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from hubbub.cluster.bus import Offer
 from hubbub.history.base import Message
 
-__all__ = ["Feed", "Revision"]
+__all__ = ["Feed", "Revision", "Shown"]
 
-Revision = tuple[int, Message]
-"""A revision and the message that it changed, as it stood then or later."""
+Shown = Message | Offer
+"""A message as it stood at a revision or later; or what another node tells of that revision, with its document."""
+
+Revision = tuple[int, Shown]
+"""A revision and the message that it changed."""
 
 
 class Feed:
@@ -33,7 +37,7 @@ class Feed:
         self.delivered = delivered
         self._head = delivered
         self._hold = hold
-        self._early: dict[int, Message] = {}
+        self._early: dict[int, Shown] = {}
         self._recent: deque[Revision] = deque(maxlen=keep)
 
     @property
@@ -46,7 +50,7 @@ class Feed:
         """The highest revision that is known to exist, delivered or not."""
         return self._head
 
-    def offer(self, rev: int, message: Message) -> Sequence[Revision]:
+    def offer(self, rev: int, message: Shown) -> Sequence[Revision]:
         """A revision became known. Returns what goes out now, in order."""
         if rev > self._head:
             self._head = rev

@@ -16,13 +16,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from hubbub.cluster.bus import Offer
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.clock import Clock
-from hubbub.domain.feeds import Feed
+from hubbub.domain.feeds import Feed, Shown
 from hubbub.domain.limits import PAGE_BYTES
 from hubbub.domain.stretch import Newest, Stretch, encoded
 from hubbub.errors import HubbubError
-from hubbub.history.base import History, Message, MessagePage
+from hubbub.history.base import History, MessagePage
 
 __all__ = ["Pages"]
 
@@ -164,8 +165,10 @@ class Pages:
             return self._find_newest(room, limit, head) is not None
         return self._find(room, since, limit, head)[0] is not None
 
-    def event(self, room: ActiveRoom, rev: int, message: Message) -> memoryview:
+    def event(self, room: ActiveRoom, rev: int, message: Shown) -> memoryview:
         """The document of an event that many who join are sent behind their acks."""
+        if isinstance(message, Offer):
+            return message.document
         shelf = self._fresh(room)
         if shelf is None:
             return memoryview(encoded(room.id, message, rev=rev))

@@ -21,8 +21,9 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from hubbub.cluster.bus import Offer
 from hubbub.domain.documents import message_document
-from hubbub.domain.feeds import Revision
+from hubbub.domain.feeds import Revision, Shown
 from hubbub.history.base import Message, MessagePage
 
 __all__ = ["Cut", "Newest", "Stretch", "encoded"]
@@ -173,8 +174,8 @@ class Stretch:
         end = self._revs[last - 1] if last < stop else min(self.high, upto)
         return Cut([self._view(text, start, ends[last - 1])], end, end < upto)
 
-    def _append(self, rev: int, message: Message) -> None:
-        document = encoded(self._room_id, message, rev=rev)
+    def _append(self, rev: int, message: Shown) -> None:
+        document = bytes(message.document) if isinstance(message, Offer) else encoded(self._room_id, message, rev=rev)
         self._revs.append(rev)
         self._documents.append(document)
         self._rev_of[message.seq] = rev

@@ -11,9 +11,15 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
+from hubbub.cluster.bus import Bus, Whisper
 from hubbub.domain.ports import Channel, Outlet
 
-__all__ = ["Whispers"]
+__all__ = ["OWN", "Whispers"]
+
+OWN: Final = "own"
+"""The key of a whisper that is for the user's own connections alone."""
 
 WINDOW_S: Final = 0.5
 """Who types says so again every few seconds. A client that says it at each key is heard twice a second."""
@@ -22,10 +28,13 @@ _Key = tuple[str, str, str]
 
 
 class Whispers:
-    """`most` is how many subscribers a room may have, so that typing and read marks are told in it."""
+    """`most` is how many subscribers a room may have on a node, so that typing and read marks are told in it there.
+    Other nodes are told by way of `bus`; None if there are none.
+    """
 
-    def __init__(self, channel: Channel, *, most: int) -> None:
+    def __init__(self, channel: Channel, bus: Bus | None = None, *, most: int) -> None:
         self._channel = channel
+        self._bus = bus
         self._most = most
         self._newest: dict[_Key, tuple[Mapping[str, Any], Outlet] | None] = {}
         """What waits for the end of the window of each key; None if nothing does."""
@@ -43,6 +52,17 @@ class Whispers:
         else:
             self._tell(key, document, skip)
         return True
+
+    def say_elsewhere(self, uid: str, event: str, user: str, document: Mapping[str, Any]) -> None:
+        """Tell a user's own connections on other nodes, and nobody else."""
+        if self._bus is not None:
+            self._bus.whisper(uid, Whisper(event, OWN, user, memoryview(orjson.dumps(document))))
+
+    def hear(self, uid: str, whisper: Whisper) -> None:
+        """Another node says this: a room's subscribers here are told, unless they are too many."""
+        if 0 < self._channel.size(uid) <= self._most:
+            key = (whisper.event, uid, whisper.user)
+            self._channel.publish(uid, whisper.event, whisper.document, volatile=True, key=key)
 
     def hush(self, user: str) -> None:
         """What waits of this user is not to be told: they are invisible now."""
@@ -73,6 +93,8 @@ class Whispers:
         if self._timer is None:
             self._timer = loop.call_at(self._windows[0][0], self._on_time)
         self._channel.publish(uid, event, document, skip=skip, volatile=True, key=key)
+        if self._bus is not None:
+            self._bus.whisper(uid, Whisper(event, "", key[2], memoryview(orjson.dumps(document))))
 
     def _end(self, key: _Key) -> None:
         waiting = self._newest.pop(key)
