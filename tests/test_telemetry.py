@@ -57,6 +57,8 @@ class TestMetrics:
         assert value("hubbub_event_seconds_bucket", {"event": "typing", "le": "+Inf"}) == 4
         assert value("hubbub_event_seconds_count", {"event": "typing"}) == 4
         assert value("hubbub_event_seconds_sum", {"event": "typing"}) == pytest.approx(60.0055)
+        metrics.events.add("read:mark", "ok", 0.001)
+        assert metrics.events.totals() == (5, 1)
 
     def test_the_writer_is_looked_at_when_somebody_asks(self) -> None:
         @dataclass

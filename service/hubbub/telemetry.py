@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from hubbub.loglines import LineLogger, LineWriter
 
-__all__ = ["Count", "Events", "Metrics", "Verdicts", "WriterState", "configure_logging"]
+__all__ = ["ControlState", "Count", "Events", "Metrics", "Verdicts", "WriterState", "configure_logging"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -71,6 +71,11 @@ class Events(Collector):
         event.codes[code] = event.codes.get(code, 0) + 1
         event.buckets[bisect_left(_SECONDS, seconds)] += 1
         event.seconds += seconds
+
+    def totals(self) -> tuple[int, int]:
+        """How many events were handled, and how many of them refused."""
+        handled = sum(sum(event.codes.values()) for event in self._events.values())
+        return handled, handled - sum(event.codes.get("ok", 0) for event in self._events.values())
 
     def collect(self) -> Iterator[Metric]:
         counts = CounterMetricFamily(
@@ -145,6 +150,35 @@ class _Backlog(Collector):
         )
 
 
+class ControlState(Protocol):
+    """What is told of the follower of the control log."""
+
+    @property
+    def applied(self) -> int: ...
+
+    @property
+    def lag_s(self) -> float: ...
+
+
+class _ControlLog(Collector):
+    def __init__(self, control: ControlState, *, registry: CollectorRegistry) -> None:
+        self._control = control
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "hubbub_control_applied",
+            "The number of the last record of the control log that took effect here.",
+            value=self._control.applied,
+        )
+        yield GaugeMetricFamily(
+            "hubbub_control_lag_seconds",
+            "How long ago all of the control log had taken effect here for the last time; about a second at most while"
+            " the store answers.",
+            value=self._control.lag_s,
+        )
+
+
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
@@ -160,6 +194,9 @@ class Metrics:
         self.batch_size = Histogram("hubbub_commit_batch", "Writes per commit.", buckets=_BATCH, registry=self.registry)
         self.commit_seconds = Histogram(
             "hubbub_commit_seconds", "Duration of commits.", buckets=_SECONDS, registry=self.registry
+        )
+        self.messages = Count(
+            "hubbub_messages_total", "New messages that this node has stored.", registry=self.registry
         )
         self.deliveries = Count(
             "hubbub_deliveries_total", "Events queued to recipients by fan-out.", registry=self.registry
@@ -183,11 +220,21 @@ class Metrics:
             "Revisions that were read from the store because nothing else brought them.",
             registry=self.registry,
         )
+        self.control_records = Counter(
+            "hubbub_control_records_total",
+            "Records of the control log that took effect here, by kind.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.emptied = Count(
             "hubbub_retention_emptied_total",
             "Messages whose text this node removed because they were too old or too many.",
             registry=self.registry,
         )
+
+    def watch_control(self, control: ControlState) -> None:
+        """Tell of this follower of the control log whenever somebody asks."""
+        _ControlLog(control, registry=self.registry)
 
     def watch_writer(self, writer: WriterState) -> None:
         """Tell of this writer whenever somebody asks."""

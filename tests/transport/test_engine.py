@@ -403,7 +403,7 @@ class TestRegistry:
     async def test_connections_are_listed_by_age_and_no_two_are_of_the_same(self, tiny: Wire) -> None:
         before = time.time_ns() // 1_000_000
         for _ in range(5):
-            await PollingPeer.opened(tiny.port)
+            await PollingPeer.opened(tiny.port, connect=False)
         links = tiny.server.eio.links_by_age()
         times = [link.opened_at for link in links]
         assert [link.id for link in links] == list(tiny.server.eio.sessions)
@@ -413,9 +413,9 @@ class TestRegistry:
     async def test_a_clock_that_is_set_back_makes_no_younger_connection_older(
         self, tiny: Wire, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await PollingPeer.opened(tiny.port)
+        await PollingPeer.opened(tiny.port, connect=False)
         monkeypatch.setattr("hubbub.transport.engine.time.time_ns", lambda: 0)
-        await PollingPeer.opened(tiny.port)
+        await PollingPeer.opened(tiny.port, connect=False)
         first, second = tiny.server.eio.links_by_age()
         assert second.opened_at == first.opened_at + 1
 

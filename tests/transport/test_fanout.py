@@ -302,6 +302,7 @@ class TestBatches:
         fanout = Fanout("/chat", batch=batch)
         fanout.subscribe(ada, "tea")
         fanout.subscribe(bob, "tea")
+        assert fanout.groups == 1
         members = fanout.members("tea")
         fanout.forget(ada)
         assert members == [ada, bob]

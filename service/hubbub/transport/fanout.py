@@ -177,6 +177,11 @@ class Fanout:
     def size(self, group: str) -> int:
         return len(self._groups.get(group, ()))
 
+    @property
+    def groups(self) -> int:
+        """How many groups have somebody in them."""
+        return len(self._groups)
+
     def members(self, group: str) -> list[Any]:
         """Who is in a group now."""
         return list(self._groups.get(group, ()))

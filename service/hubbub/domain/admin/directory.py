@@ -16,7 +16,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.base import Beat
 from hubbub.history.cursors import decode_cursor, encode_cursor
 
-__all__ = ["Directory", "Listing", "Nodes"]
+__all__ = ["HAS", "LIST", "Directory", "Listing", "Nodes"]
 
 LIST: Final = "connections"
 HAS: Final = "connection"
