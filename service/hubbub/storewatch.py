@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -52,12 +52,20 @@ class StoreState:
 
 
 class StoreWatch:
-    """Opens the store, and looks after it. `on_change` is told of each change of state in the turn of the loop in which
-    it is noticed; the first `up` is the moment at which work can begin.
+    """Opens the store, has `prepare` read from it what has to be known before work can begin, and looks after it. What
+    `prepare` raises is treated as if the store could not be opened. `on_change` is told of each change of state in the
+    turn of the loop in which it is noticed; the first `up` is the moment at which work can begin.
     """
 
-    def __init__(self, history: History, *, on_change: Callable[[StoreState], None]) -> None:
+    def __init__(
+        self,
+        history: History,
+        *,
+        on_change: Callable[[StoreState], None],
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._history = history
+        self._prepare = prepare
         self._on_change = on_change
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -97,9 +105,14 @@ class StoreWatch:
 
     async def _open(self) -> None:
         pause_s = FIRST_PAUSE_S
+        is_open = False
         while True:
             try:
-                await self._history.open()
+                if not is_open:
+                    await self._history.open()
+                    is_open = True
+                if self._prepare is not None:
+                    await self._prepare()
             except HubbubError as error:
                 self._become(StoreState("opening", f"the store cannot be reached yet: {error.message}"))
                 self._tried.set()

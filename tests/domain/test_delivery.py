@@ -253,6 +253,7 @@ class World:
         self.joining: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
+        await self.chat.load()
         self.chat.start()
         for number in range(4):
             client = await self.chat.house.roster.enter(RecordingOutlet(), identity_of(f"user{number}"))

@@ -23,6 +23,7 @@ from hubbub.history.base import (
     Views,
     Written,
 )
+from tests.support.controllog import MemoryLedger
 from tests.support.domain import message_of, room_of
 
 __all__ = ["FeedStore"]
@@ -36,6 +37,7 @@ class FeedStore:
     incarnation = ""
 
     def __init__(self, uids: Sequence[str]) -> None:
+        self.ledger = MemoryLedger()
         self.rooms: dict[str, list[int]] = {uid: [] for uid in uids}
         self.messages: dict[tuple[str, int], Message] = {}
         self.is_down = False

@@ -111,6 +111,11 @@ class ActiveRooms:
             task = self._loading[room_id] = asyncio.ensure_future(self._load(room_id))
         return await asyncio.shield(task)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a room is being read, of which nobody knows the uid yet."""
+        return bool(self._loading)
+
     def all(self) -> Sequence[ActiveRoom]:
         """All rooms in memory."""
         return list(self._by_uid.values())

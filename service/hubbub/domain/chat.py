@@ -8,6 +8,9 @@ from hubbub.cluster.base import Registry
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.clock import Clock
+from hubbub.domain.control.audit import Auditor
+from hubbub.domain.control.ports import Doors, NoDoors
+from hubbub.domain.control.service import Control
 from hubbub.domain.delivery import Delivery
 from hubbub.domain.house import House
 from hubbub.domain.identity import Identity
@@ -34,6 +37,7 @@ class Chat:
     """Everything that `/chat` and `/presence` (and later the REST surface) can ask for. `written` is for the writer to
     call. `watch_channel` has the groups of `/presence`; in rooms of more than `quiet_above` subscribers typing and read
     marks are not told. `now` is monotonic, in milliseconds; the loop's if it is None. `reviewer` has the filters.
+    `doors` end connections where administrators order it; `on_applied` is told of records of the control log by kind.
     """
 
     def __init__(
@@ -47,9 +51,11 @@ class Chat:
         registry: Registry,
         watch_channel: Channel,
         quiet_above: int,
+        doors: Doors | None = None,
         now: Callable[[], int] | None = None,
         on_filled: Callable[[int], None] | None = None,
         on_read: Callable[[str], None] | None = None,
+        on_applied: Callable[[str], None] | None = None,
         reviewer: Reviewer | None = None,
     ) -> None:
         presence = Presence(history, registry, clock, now=now)
@@ -57,7 +63,10 @@ class Chat:
         whispers = Whispers(channel, most=quiet_above)
         watchers = Watchers(presence, watch_channel)
         active = ActiveRooms(history, channel, is_watched=watchers.is_watched)
-        self.house = House(history, writer, channel, roster, active, clock, limits, presence, watchers, whispers)
+        self.auditor = Auditor(history.ledger, clock)
+        self.house = House(
+            history, writer, channel, roster, active, clock, limits, presence, watchers, whispers, self.auditor
+        )
         self._activity = Activity(roster, channel, room_id=self._room_id)
         self._delivery = Delivery(
             history, active, channel, self._activity, on_gone=self.house.close_room, on_filled=on_filled
@@ -67,6 +76,9 @@ class Chat:
         self.posting = Posting(self.house, reviewer)
         self.purging = Purging(self.house)
         self.watching = Watching(self.house)
+        self.control = Control(
+            self.house, self.rooms, doors=doors or NoDoors(), node=registry.node.name, on_applied=on_applied
+        )
         self.reading = Reading(self.house, self._delivery, self.rooms, self.membership, on_read=on_read)
 
     def written(self, uid: str, written: Written) -> None:
@@ -96,19 +108,28 @@ class Chat:
         if room is not None:
             client.outlet.emit("gap", {"room": room.id, "head": room.feed.delivered})
 
+    async def load(self) -> None:
+        """Know who is kept out of the service. The store is open, and nobody is let in before this has returned.
+        Raises `unavailable`; then it may be tried again.
+        """
+        await self.control.load()
+
     def start(self) -> None:
-        """Begin what runs beside. The store is open."""
+        """Begin what runs beside. The store is open, and `load` has returned."""
+        self.control.start()
         self._delivery.start()
         self.house.presence.start()
 
     async def close(self) -> None:
         """Stop what runs beside, and wait for what is on its way to the store."""
+        await self.control.close()
         self.reading.stop()
         self._activity.stop()
         self._delivery.stop()
         self.house.whispers.stop()
         await self.house.roster.wait_written()
         await self.house.presence.close()
+        await self.auditor.close()
 
     def _room_id(self, uid: str) -> str | None:
         room = self.house.rooms.by_uid(uid)

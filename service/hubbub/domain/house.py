@@ -12,6 +12,7 @@ from typing import Any
 
 from hubbub.domain.activerooms import ActiveRoom, ActiveRooms
 from hubbub.domain.clock import Clock
+from hubbub.domain.control.audit import Auditor
 from hubbub.domain.documents import user_document
 from hubbub.domain.identity import Identity
 from hubbub.domain.limits import Limits
@@ -46,6 +47,7 @@ class House:
     presence: Presence
     watchers: Watchers
     whispers: Whispers
+    auditor: Auditor
 
     def epoch(self, uid: str) -> str:
         """What a room's revisions count in: another for a room that was made anew under the same id, and for a store
@@ -135,18 +137,22 @@ class House:
 
     def close_room(self, room: ActiveRoom) -> None:
         """A room is gone from the store: tell its members, whoever was invited and its subscribers, and forget it."""
-        document = {"room": room.id, "reason": "deleted"}
+        self.close(room.uid, room.id)
+
+    def close(self, uid: str, room_id: str) -> None:
+        """The same, of a room that need not be in memory. Nobody is told twice."""
+        document = {"room": room_id, "reason": "deleted"}
         elsewhere = [
             each.outlet
-            for user in self.roster.with_role(room.uid)
+            for user in self.roster.with_role(uid)
             for each in user.clients
-            if room.uid not in each.joined and each.identity.covers(room.id)
+            if uid not in each.joined and each.identity.covers(room_id)
         ]
-        self.channel.publish(room.uid, "room:removed", document)
+        self.channel.publish(uid, "room:removed", document)
         self.channel.send_many(elsewhere, "room:removed", document)
-        self.channel.close(room.uid)
-        self.presence.close_room(room.uid)
-        for each in self.roster.watching(room.uid):
-            self.watchers.end(each, room.uid, "deleted")
-        self.rooms.forget(room.uid)
-        self.roster.forget_room(room.uid)
+        self.channel.close(uid)
+        self.presence.close_room(uid)
+        for each in self.roster.watching(uid):
+            self.watchers.end(each, uid, "deleted")
+        self.rooms.forget(uid)
+        self.roster.forget_room(uid)

@@ -8,7 +8,7 @@ change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, MutableSet
+from collections.abc import Callable, Iterable, MutableSet, Sequence
 from dataclasses import dataclass, field
 
 from hubbub.domain.clock import Clock
@@ -53,7 +53,10 @@ class Client:
 
 
 class Roster:
-    """The users and clients of this node."""
+    """The users and clients of this node. `on_update` is told of each pair of a room's uid and a user of which the
+    store has reported a change that was made here, connected or not; `on_present` of each room that has a connected
+    member now, or none any more.
+    """
 
     def __init__(self, history: History, clock: Clock, presence: Presence) -> None:
         self._history = history
@@ -62,6 +65,8 @@ class Roster:
         self._users: dict[str, User] = {}
         self._members: dict[str, dict[User, None]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self.on_update: Callable[[str, str], None] = lambda uid, user: None
+        self.on_present: Callable[[str, bool], None] = lambda uid, is_present: None
 
     # -- coming and going --------------------------------------------------------------------------------------------
 
@@ -129,12 +134,20 @@ class Roster:
     def user(self, user_id: str) -> User | None:
         return self._users.get(user_id)
 
+    def ids(self) -> Iterable[str]:
+        """All users who are connected."""
+        return list(self._users)
+
     def is_online(self, user_id: str) -> bool:
         return user_id in self._users
 
     def clients(self, user_id: str) -> Iterable[Client]:
         user = self._users.get(user_id)
         return user.clients if user is not None else ()
+
+    def outlets(self) -> Sequence[Outlet]:
+        """All connections in /chat."""
+        return [each.outlet for user in self._users.values() for each in user.clients]
 
     def watchers(self, user_id: str) -> Iterable[Client]:
         """The connections of a user in /presence."""
@@ -164,7 +177,14 @@ class Roster:
     # -- standings ---------------------------------------------------------------------------------------------------
 
     def update(self, uid: str, user_id: str, standing: Standing | None) -> None:
-        """The store reported that a user stands to a room like this now (None: nothing is recorded)."""
+        """The store reported that a user stands to a room like this now (None: nothing is recorded), in its reply to a
+        change that was made here.
+        """
+        self.on_update(uid, user_id)
+        self.learn(uid, user_id, standing)
+
+    def learn(self, uid: str, user_id: str, standing: Standing | None) -> None:
+        """The same, of a change that anybody made: the store was asked."""
         user = self._users.get(user_id)
         if user is None:
             return
@@ -176,7 +196,7 @@ class Roster:
         """A room is gone."""
         for user in list(self._users.values()):
             if uid in user.standings or user.loading is not None:
-                self.update(uid, user.person.id, None)
+                self.learn(uid, user.person.id, None)
             for client in user.clients:
                 client.joined.discard(uid)
 
@@ -186,7 +206,11 @@ class Roster:
         else:
             user.standings[uid] = standing
         if standing is not None and standing.role in MEMBER_ROLES:
-            self._members.setdefault(uid, {})[user] = None
+            members = self._members.get(uid)
+            if members is None:
+                members = self._members[uid] = {}
+                self.on_present(uid, True)
+            members[user] = None
         else:
             self._forget_member(uid, user)
 
@@ -196,6 +220,7 @@ class Roster:
             members.pop(user, None)
             if not members:
                 del self._members[uid]
+                self.on_present(uid, False)
 
     async def _load(self, user: User) -> None:
         try:

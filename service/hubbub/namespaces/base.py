@@ -133,6 +133,12 @@ class UserNamespace(ABC):
         connection = call.connection
         session = session_of(connection)
         client = await self._let_in(connection, session)
+        try:
+            self._sessions.check(session)
+        except HubbubError:
+            # An administrator ended the session while it was being let in.
+            self._chat.house.roster.leave(client)
+            raise
         connection.state = client
         hello = {
             "user": self._chat.house.own_user(client),

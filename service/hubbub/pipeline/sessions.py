@@ -39,7 +39,9 @@ class _Verifier(Protocol):
 class Session:
     """Who is at the other end of a link. `due` is when it is to be looked at, by the loop's clock; None if nobody waits
     for its end. `told` says that the client knows of the coming end of its token; `allowance` and `refilled_at` are the
-    state of the rate limit."""
+    state of the rate limit. `opened_at` is in milliseconds since the Unix epoch; `ended` is why nothing is served any
+    more.
+    """
 
     link: Link
     identity: Identity
@@ -47,6 +49,8 @@ class Session:
     told: bool = False
     allowance: float = 0.0
     refilled_at: float = 0.0
+    opened_at: int = 0
+    ended: HubbubError | None = None
 
 
 def session_of(connection: Connection) -> Session:
@@ -61,7 +65,8 @@ class Sessions:
     """Opens, refreshes and ends sessions. `clock` is in milliseconds. What leeway an issuer's clock is given is in the
     identity's `expires_at` already.
 
-    Those in `renewed` are told of a session whose identity was replaced.
+    Those in `renewed` are told of a session whose identity was replaced. `guard` raises for an identity that is kept
+    out of the service; it is asked wherever a token comes in, and may be set once what knows it is made.
     """
 
     def __init__(
@@ -78,32 +83,47 @@ class Sessions:
         self._ticks: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self.renewed: list[Callable[[Session], None]] = []
+        self.guard: Callable[[Identity], None] = lambda identity: None
+        self._by_user: dict[str, Session | tuple[Session, ...]] = {}
 
     async def open(self, link: Link, token: str) -> Session:
         """The session of a link for this token. A second namespace must be of the same user."""
         identity = await self._verifier.verify(token)
+        self.guard(identity)
         session = link.state
         if isinstance(session, Session):
             self._check_same(session, identity)
+            if session.due is None:
+                # All namespaces had left this link, by themselves or because they were ended.
+                session.ended = None
+                self._enlist(session)
+            elif session.ended is not None:
+                raise session.ended
             if identity.expires_at > session.identity.expires_at:
                 self._replace(session, identity)
             elif session.due is None:
-                # All namespaces had left this link; the one that came back is the first again.
+                # The one that came back is the first again.
                 self._replace(session, identity)
             return session
-        session = link.state = Session(link, identity)
+        session = link.state = Session(link, identity, opened_at=self._clock())
+        self._enlist(session)
         self._watch(session)
         return session
 
     async def refresh(self, session: Session, token: str) -> Identity:
         """Replace the token of a whole connection by one of the same user."""
         identity = await self._verifier.verify(token)
+        self.guard(identity)
         self._check_same(session, identity)
         self._replace(session, identity)
         return identity
 
     def check(self, session: Session) -> None:
-        """Raise `token_expired` if the session's time is over, even if its timer was late."""
+        """Raise `token_expired` if the session's time is over, even if its timer was late, and why it was ended before
+        if it was.
+        """
+        if session.ended is not None:
+            raise session.ended
         if self._clock() >= session.identity.expires_at:
             raise HubbubError("token_expired")
 
@@ -112,6 +132,37 @@ class Sessions:
         session = link.state
         if isinstance(session, Session):
             self._leave(session)
+            self._strike_out(session)
+
+    def links_of(self, user: str) -> list[Link]:
+        """The links that a user's sessions are on."""
+        return [session.link for session in self._of(user)]
+
+    # -- as domain.control.ports.Doors -------------------------------------------------------------------------------
+
+    def end_user(
+        self, user: str, error: HubbubError, *, issued_before: int | None = None, opened_before: int | None = None
+    ) -> int:
+        """End the user's connections: all, or those whose token was issued up to a time, or those that were there at a
+        time.
+        """
+        return sum(
+            self._end(session, error)
+            for session in self._of(user)
+            if (issued_before is None or session.identity.issued_at <= issued_before)
+            and (opened_before is None or session.opened_at <= opened_before)
+        )
+
+    def end_jti(self, jti: str, error: HubbubError) -> int:
+        """End the connections that stand on this token. Looks at all: for what is rare."""
+        return sum(self._end(session, error) for session in self._all() if session.identity.jti == jti)
+
+    def end_connection(self, id: str, error: HubbubError) -> bool:
+        """End the connection of this id, its own or that of one of its namespaces. Looks at all: for what is rare."""
+        for session in self._all():
+            if session.link.id == id or any(each.id == id for each in session.link.connections.values()):
+                return self._end(session, error) > 0
+        return False
 
     def ring(self, until: float) -> None:
         """Look at every session that is due by this time of the loop's clock. Called by the timer."""
@@ -127,6 +178,36 @@ class Sessions:
         self._set_timer()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _enlist(self, session: Session) -> None:
+        """Most users have one session, and a collection for it would take as much as all else here."""
+        user = session.identity.user
+        known = self._of(user)
+        if session not in known:
+            self._by_user[user] = (*known, session) if known else session
+
+    def _strike_out(self, session: Session) -> None:
+        user = session.identity.user
+        rest = tuple(each for each in self._of(user) if each is not session)
+        if rest:
+            self._by_user[user] = rest if len(rest) > 1 else rest[0]
+        else:
+            self._by_user.pop(user, None)
+
+    def _of(self, user: str) -> tuple[Session, ...]:
+        known = self._by_user.get(user, ())
+        return known if isinstance(known, tuple) else (known,)
+
+    def _all(self) -> list[Session]:
+        return [session for user in self._by_user for session in self._of(user)]
+
+    def _end(self, session: Session, error: HubbubError) -> int:
+        """End a session; what was sent and is not begun yet is refused. Returns 1, or 0 if it had ended."""
+        if session.ended is not None:
+            return 0
+        session.ended = error
+        self._say_goodbye(session, error)
+        return 1
 
     @staticmethod
     def _check_same(session: Session, identity: Identity) -> None:
@@ -198,7 +279,10 @@ class Sessions:
         if not all(connection.is_open for connection in session.link.connections.values()):
             # One is still being let in, and can be told nothing yet.
             self._wait(session, _TELL_AGAIN_MS / 1000)
-        error = HubbubError("token_expired")
+        self._say_goodbye(session, HubbubError("token_expired"))
+
+    @staticmethod
+    def _say_goodbye(session: Session, error: HubbubError) -> None:
         for connection in list(session.link.connections.values()):
             connection.emit("closing", {"code": error.code, "message": error.message, "reconnect": False})
             connection.disconnect()
