@@ -126,7 +126,7 @@ class Service:
         self.rules = open_rules(settings.filter_rules)
         filters: list[tuple[str, Filter]] = [] if self.rules is None else [("filter_rules", self.rules)]
         filters += load_filters(settings.filters)
-        self.watch = StoreWatch(self.history, on_change=self._on_store)
+        self.watch = StoreWatch(self.history, on_change=self._on_store, prepare=lambda: self.chat.load())
         self.chat: Chat = Chat(
             history=self.history,
             writer=self.writer,
@@ -136,12 +136,16 @@ class Service:
             registry=LoneRegistry(Node(settings.node, secrets.token_hex(8))),
             watch_channel=self.watch_fanout,
             quiet_above=settings.quiet_above,
+            doors=_Doors(self.sessions, drain=lambda: self.on_drain()),
             on_filled=self.metrics.filled.inc,
             on_read=lambda kind: self.metrics.reads.labels(kind).inc(),
+            on_applied=lambda kind: self.metrics.control_records.labels(kind).inc(),
             reviewer=Gate(filters, on_failure=settings.filter_failure, on_verdict=self.metrics.verdicts.add)
             if filters
             else None,
         )
+        self.sessions.guard = self.chat.control.check
+        self.metrics.watch_control(self.chat.control)
         self.retention = Retention(
             self.history,
             clock,
@@ -163,6 +167,8 @@ class Service:
                 namespace(self.chat, self.sessions, pipeline=pipeline, metrics=self.metrics, node=settings.node),
             )
         self.url = ""
+        self.on_drain: Callable[[], None] = lambda: None
+        """What an administrator's order to shut this node down comes to."""
         self._end_by = 0.0
 
     def readiness(self) -> Readiness:
@@ -261,6 +267,16 @@ class Service:
         await self.wire.close(within_s=min(CLOSE_S, max(self._end_by - loop.time(), 0.1)))
 
 
+class _Doors:
+    """As `hubbub.domain.control.ports.Doors`: the sessions' connections, and this process."""
+
+    def __init__(self, sessions: Sessions, *, drain: Callable[[], None]) -> None:
+        self.end_user = sessions.end_user
+        self.end_jti = sessions.end_jti
+        self.end_connection = sessions.end_connection
+        self.drain = drain
+
+
 def _tell(link: Link, event: str, document: dict[str, Any]) -> None:
     for connection in link.connections.values():
         connection.emit(event, document)
@@ -309,6 +325,7 @@ async def _serve(settings: Settings) -> None:
     stopped = asyncio.ensure_future(stop.wait())
     async with contextlib.AsyncExitStack() as stack:
         service = Service(settings)
+        service.on_drain = stop.set
         if not await _first(stack.enter_async_context(service), stopped):
             return
         print(f"Hubbub {VERSION} is open at {service.url}  (Ctrl-C stops it)", flush=True)
