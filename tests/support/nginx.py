@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -41,7 +42,7 @@ __all__ = [
 STOP_TIMEOUT_S: Final = 20.0
 _LINE: Final = re.compile(
     r"(?P<client>\S+) \[[^]]+\] \"(?P<request>.*)\" (?P<status>\d+) \d+ (?P<took_s>[\d.]+) "
-    r"node=(?P<asked>.*) answers=(?P<answers>.*) \"[^\"]*\"\n"
+    r"node=(?P<asked>.*) answers=(?P<answers>.*) \"(?P<agent>[^\"]*)\"\n"
 )
 
 
@@ -98,15 +99,19 @@ class LogLine:
     took_s: float
     asked: str
     answers: str
+    agent: str
 
 
 @dataclass(eq=False)
 class RunningNginx:
+    """`name` is the host that it answers for; None: any."""
+
     process: asyncio.subprocess.Process
     directory: Path
     port: int
     plain_port: int
     scheme: str
+    name: str | None
 
     @property
     def url(self) -> str:
@@ -115,6 +120,17 @@ class RunningNginx:
     def log(self) -> list[LogLine]:
         lines = (self.directory / "access.log").read_text(encoding="utf-8").splitlines(keepends=True)
         return [self._parsed(line) for line in lines]
+
+    async def line_where(self, condition: Callable[[LogLine], bool]) -> LogLine:
+        """The first such line. Nginx writes it when the client has its answer already."""
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            while not (found := [line for line in self.log() if condition(line)]):
+                await asyncio.sleep(0.01)
+        return found[0]
+
+    async def line_of(self, agent: str) -> LogLine:
+        """That of the request with this `User-Agent`."""
+        return await self.line_where(lambda line: line.agent == agent)
 
     def everything_logged(self) -> str:
         return "".join((self.directory / name).read_text(encoding="utf-8") for name in ("access.log", "error.log"))
@@ -129,6 +145,7 @@ class RunningNginx:
             took_s=float(match["took_s"]),
             asked=match["asked"],
             answers=match["answers"],
+            agent=match["agent"],
         )
 
 
@@ -147,6 +164,7 @@ async def running_nginx(
     """
     directory.mkdir()
     tls = "--tls-cert" in arguments
+    name = arguments[list(arguments).index("--server-name") + 1] if "--server-name" in arguments else None
     with _listener() as main_socket, _listener() as plain_socket:
         port, plain_port = (each.getsockname()[1] for each in (main_socket, plain_socket))
         listening = ["--listen", f"127.0.0.1:{port}", *(("--redirect-from", f"127.0.0.1:{plain_port}") if tls else ())]
@@ -163,7 +181,7 @@ async def running_nginx(
             env=os.environ | {"NGINX": "".join(f"{descriptor};" for descriptor in descriptors)},
             stdin=asyncio.subprocess.DEVNULL,
         )
-    nginx = RunningNginx(process, directory, port, plain_port, "https" if tls else "http")
+    nginx = RunningNginx(process, directory, port, plain_port, "https" if tls else "http", name)
     try:
         await _until_it_answers(nginx)
         yield nginx
@@ -182,13 +200,9 @@ def _listener() -> socket.socket:
 async def _until_it_answers(nginx: RunningNginx) -> None:
     """Connections wait in the socket until the workers are there, so one request is enough."""
     async with asyncio.timeout(STOP_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection("127.0.0.1", nginx.port)
-        try:
-            writer.write(b"\r\n\r\n")
-            await reader.read(1)
-        finally:
-            writer.close()
-            await writer.wait_closed()
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
+            async with session.get(f"{nginx.url}/healthz", server_hostname=nginx.name):
+                pass
 
 
 # -- nodes -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,138 @@
+"""Nodes that die, drain, freeze and come back behind Nginx: their sessions are told at once, newcomers never notice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+
+from tests.support.conformance_clients import node_host
+from tests.support.nginx import Trio, running_trio, start_node
+from tests.support.nginx_clients import crowd, handshake
+
+PAGE: Final = "https://page.example.org"
+AT_ONCE_S: Final = 2.0
+"""Far more than it takes, so that a busy machine passes; far less than what it takes to wait for a node in vain."""
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def opened_at(trio: Trio, name: str, http: aiohttp.ClientSession) -> str:
+    """The id of a session at this node."""
+    return await handshake(trio.nodes[name].url, http)
+
+
+class TestANodeThatDies:
+    async def test_its_sessions_are_answered_at_once_and_its_clients_are_back_elsewhere(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        async with (
+            running_trio(tmp_path, arguments=["--origins", PAGE]) as trio,
+            node_host() as host,
+            crowd(trio, host, each=3) as visitors,
+        ):
+            sid = await opened_at(trio, "n1", http)
+            await trio.nodes["n1"].kill()
+            struck = [visitor for visitor in visitors if visitor.nodes[0] == "n1"]
+            begun = time.monotonic()
+            url = f"{trio.url}/socket.io/?EIO=4&transport=polling&sid={sid}"
+            async with http.get(url, headers={"Origin": PAGE}) as answer:
+                assert (answer.status, await answer.json()) == (400, {"code": 1, "message": "Session ID unknown"})
+                assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+            async with http.post(url, data="2") as answer:
+                assert answer.status == 400
+            assert time.monotonic() - begun < AT_ONCE_S
+            for visitor in struck:
+                await visitor.wait_connections(2)
+                assert visitor.nodes[1] in ("n2", "n3")
+            await asyncio.gather(*(visitor.ask() for visitor in visitors))
+            others = [visitor for visitor in visitors if visitor not in struck]
+            assert all(len(visitor.nodes) == 1 for visitor in others)
+
+    async def test_it_is_found_again_when_it_is_back_and_does_not_know_who_was_there(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        async with running_trio(tmp_path) as trio:
+            sid = await opened_at(trio, "n1", http)
+            port = trio.nodes["n1"].port
+            await trio.nodes["n1"].kill()
+            assert {(await handshake(trio.url, http))[:3] for _ in range(20)} == {"n2.", "n3."}
+            node = await start_node(tmp_path, "n1", port=port)
+            try:
+                async with asyncio.timeout(30):
+                    while not (await handshake(trio.url, http)).startswith("n1."):
+                        await asyncio.sleep(0.05)
+                async with http.get(f"{trio.url}/socket.io/?EIO=4&transport=polling&sid={sid}") as answer:
+                    assert answer.status == 400
+            finally:
+                await node.kill()
+
+    async def test_without_any_node_newcomers_are_told_to_come_again(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        async with running_trio(tmp_path, arguments=["--origins", PAGE]) as trio:
+            for node in trio.nodes.values():
+                await node.kill()
+            for transport in ("polling", "websocket"):
+                url = f"{trio.url}/socket.io/?EIO=4&transport={transport}"
+                async with http.get(url, headers={"Origin": PAGE}) as answer:
+                    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+                    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+
+
+class TestANodeThatDrains:
+    async def test_it_gets_no_newcomers_and_they_do_not_notice(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        async with running_trio(tmp_path, drain_s=60) as trio:
+            for _ in range(100):  # Let go ten in a second, they keep it draining for ten seconds.
+                await opened_at(trio, "n1", http)
+            sid = await opened_at(trio, "n1", http)
+            trio.nodes["n1"].process.send_signal(signal.SIGTERM)
+            direct = f"{trio.nodes['n1'].url}/socket.io/?EIO=4&transport=polling"
+            async with asyncio.timeout(20):
+                while await status_of(direct, http) != 503:
+                    await asyncio.sleep(0.02)
+            opened = [await handshake(trio.url, http) for _ in range(30)]
+            sockets = [await http.ws_connect(f"{trio.url}/socket.io/?EIO=4&transport=websocket") for _ in range(10)]
+            opened += [(await socket.receive_str()).partition('"sid":"')[2] for socket in sockets]
+            assert await status_of(direct, http) == 503, "it was to drain for longer"
+            assert {each[:3] for each in opened} == {"n2.", "n3."}
+            assert "503, 200" in {line.answers for line in trio.nginx.log()}
+            # Who is there still is served until it is let go.
+            assert await status_of(f"{trio.url}/socket.io/?EIO=4&transport=polling&sid={sid}", http) == 200
+            for socket in sockets:
+                await socket.close()
+
+
+class TestANodeThatIsFrozen:
+    async def test_newcomers_are_taken_by_another(self, tmp_path: Path, http: aiohttp.ClientSession) -> None:
+        def impatient(text: str) -> str:
+            assert "proxy_read_timeout 5s;" in text
+            return text.replace("proxy_read_timeout 5s;", "proxy_read_timeout 500ms;")
+
+        async with running_trio(tmp_path, edit=impatient) as trio:
+            process = trio.nodes["n1"].process
+            os.kill(process.pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(60):
+                    while "504, 200" not in {line.answers for line in trio.nginx.log()}:
+                        assert (await handshake(trio.url, http))[:3] in ("n2.", "n3.")
+            finally:
+                os.kill(process.pid, signal.SIGCONT)
+
+
+async def status_of(url: str, http: aiohttp.ClientSession) -> int:
+    async with http.get(url) as answer:
+        return answer.status
