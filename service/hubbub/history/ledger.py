@@ -67,7 +67,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An entry in its place. `origin` is the process that logged it (`Ledger.origin`)."""
+    """An entry in its place. `origin` is the process that logged it (`Ledger.origin`). What the store logged itself has
+    a key of the store's making, and the time by the store's clock.
+    """
 
     n: int
     kind: RecordKind
@@ -213,7 +215,9 @@ class Ledger(Protocol):
     # -- nodes -------------------------------------------------------------------------------------------------------
 
     async def beat(self, beat: Beat) -> None:
-        """Replaces the last one of this name and origin. Those that are an hour old are removed by the way."""
+        """Replaces the last one of this name and origin. Those that are more than an hour older than this one are
+        removed by the way.
+        """
 
     async def stop_beating(self) -> None:
         """This process ends, and has no beat any more."""
