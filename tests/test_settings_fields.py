@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields
 
 from hubbub.settings_fields import (
     Choice,
+    Filters,
     NodeName,
     Origins,
     Seconds,
@@ -190,3 +191,22 @@ class TestUrls:
         assert is_loopback_name("127.9.9.9")
         assert not is_loopback_name("10.0.0.1")
         assert not is_loopback_name("example.org")
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("given", "names"),
+        [
+            ("profanity", ("profanity",)),
+            (" site.filters:shout , site.filters:Spam.check ", ("site.filters:shout", "site.filters:Spam.check")),
+            (["a-b", "c:d"], ("a-b", "c:d")),
+            ([], ()),
+        ],
+    )
+    def test_names_come_as_a_list_or_between_commas(self, given: object, names: tuple[str, ...]) -> None:
+        assert Filters().deserialize(given) == names
+
+    @pytest.mark.parametrize("given", ["", "a,,b", "a b", "a:", ":f", "a:b:c", "a,a", 7, [7], "a/b.py:f"])
+    def test_what_is_no_name_is_refused(self, given: object) -> None:
+        with pytest.raises(ValidationError):
+            Filters().deserialize(given)

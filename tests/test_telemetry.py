@@ -87,6 +87,16 @@ class TestMetrics:
         assert all(name.startswith("hubbub_") and words for _, _, name, words in described)
 
 
+class TestVerdicts:
+    def test_they_are_counted_by_filter_and_verdict(self) -> None:
+        metrics = Metrics()
+        for verdict in ("allow", "refuse", "allow"):
+            metrics.verdicts.add("site:f", verdict)
+        shown = generate_latest(metrics.registry).decode()
+        assert 'hubbub_filter_verdicts_total{filter="site:f",verdict="allow"} 2.0' in shown
+        assert 'hubbub_filter_verdicts_total{filter="site:f",verdict="refuse"} 1.0' in shown
+
+
 @pytest.mark.usefixtures("_logging_as_before")
 class TestLogging:
     def test_a_line_for_machines_is_one_json_object(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from hubbub.domain.limits import Limits
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
+from hubbub.filters import Draft, Room, Sender
 from tests.support.house import ChatHouse, chat_house, outlet_of, refusal_of
 
 
@@ -125,6 +126,96 @@ class TestSending:
         await house.chat.rooms.delete(ada, {"room": "tea"})
         held.release()
         assert await refusal_of(sending) == "not_found"
+
+
+class Upper:
+    """Filters that put the body in capitals, refuse what has `no` in it, and do something meanwhile."""
+
+    def __init__(self) -> None:
+        self.seen: list[Draft] = []
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def review(self, draft: Draft) -> str:
+        self.seen.append(draft)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        if "no" in draft.body:
+            raise HubbubError("forbidden", "No.")
+        return draft.body.upper().replace("LONG", "LONGER THAN TEN")
+
+
+class TestFilters:
+    @pytest.fixture
+    async def upper(self) -> Upper:
+        return Upper()
+
+    @pytest.fixture
+    async def house(self, tmp_path: Path, upper: Upper) -> AsyncIterator[ChatHouse]:
+        async with chat_house(tmp_path, limits=Limits(body=10), reviewer=upper) as house:
+            yield house
+
+    async def test_they_see_who_says_what_where(self, house: ChatHouse, upper: Upper) -> None:
+        ada, bob = await room_of_two(house)
+        first = await house.send(ada, "hi @BOB")
+        assert (first["body"], first["mentions"]) == ("HI @BOB", [])
+        await house.send(bob, "aye", reply_to=first["id"])
+        await house.chat.posting.edit(bob, {"room": "tea", "id": f"{house.uid()}.2", "body": "yes"})
+        room = Room("tea", "public", "tea")
+        by_ada = Sender("ada", "Ada", False, frozenset(), "owner")
+        by_bob = Sender("bob", "Bob", False, frozenset(), "member")
+        assert upper.seen == [
+            Draft(room, by_ada, "hi @BOB"),
+            Draft(room, by_bob, "aye", reply_to=first["id"]),
+            Draft(room, by_bob, "yes", edits=f"{house.uid()}.2"),
+        ]
+        assert [each["body"] for each in outlet_of(ada).of("message")] == ["HI @BOB", "AYE", "YES"]
+
+    async def test_what_they_refuse_takes_no_key_no_turn_and_no_revision(self, house: ChatHouse) -> None:
+        ada, bob = await room_of_two(house)
+        await house.chat.rooms.update(ada, {"room": "tea", "slow_mode_s": 10})
+        assert await refusal_of(house.send(bob, "no", key="k")) == "forbidden"
+        assert (await house.send(bob, "yes", key="k"))["seq"] == 1
+        assert (await house.send(bob, "no", key="k"))["body"] == "YES"
+        edit = {"room": "tea", "id": f"{house.uid()}.1", "body": "no"}
+        assert await refusal_of(house.chat.posting.edit(bob, edit)) == "forbidden"
+
+    async def test_what_they_put_in_place_has_the_same_limits(self, house: ChatHouse) -> None:
+        ada, _ = await room_of_two(house)
+        assert await refusal_of(house.send(ada, "long")) == "too_large"
+        first = await house.send(ada, "short")
+        edit = {"room": "tea", "id": first["id"], "body": "long"}
+        assert await refusal_of(house.chat.posting.edit(ada, edit)) == "too_large"
+
+    async def test_who_may_not_post_is_refused_before(self, house: ChatHouse, upper: Upper) -> None:
+        ada, bob = await room_of_two(house)
+        await house.chat.membership.mute(ada, {"room": "tea", "user": "bob"})
+        assert await refusal_of(house.send(bob, "hi")) == "muted"
+        assert await refusal_of(house.send(ada, "x" * 11)) == "too_large"
+        assert upper.seen == []
+
+    async def test_whoever_is_muted_meanwhile_posts_nothing(self, house: ChatHouse, upper: Upper) -> None:
+        ada, bob = await room_of_two(house)
+        id = (await house.send(bob, "hi"))["id"]
+        upper.meanwhile = lambda: house.chat.membership.mute(ada, {"room": "tea", "user": "bob"})
+        assert await refusal_of(house.send(bob, "hi")) == "muted"
+        edit = {"room": "tea", "id": id, "body": "ho"}
+        await house.chat.membership.mute(ada, {"room": "tea", "user": "bob", "seconds": 0})
+        assert await refusal_of(house.chat.posting.edit(bob, edit)) == "muted"
+
+    async def test_the_place_in_line_is_taken_after_them(self, house: ChatHouse, upper: Upper) -> None:
+        ada, _ = await room_of_two(house)
+        admitted: list[bool] = []
+        let_go = asyncio.Event()
+        upper.meanwhile = let_go.wait
+        request = {"room": "tea", "key": "k", "body": "hi"}
+        sending = asyncio.ensure_future(house.chat.posting.send(ada, request, admitted=lambda: admitted.append(True)))
+        async with asyncio.timeout(20):
+            while not upper.seen:
+                await asyncio.sleep(0)
+            assert admitted == []
+            let_go.set()
+            await sending
+        assert admitted == [True]
 
 
 class TestSlowMode:
