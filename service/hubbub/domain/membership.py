@@ -12,7 +12,7 @@ from typing import Any
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.documents import member_document
 from hubbub.domain.house import House
-from hubbub.domain.moderation.ranks import require_above
+from hubbub.domain.moderation.acting import acting
 from hubbub.domain.permissions import Action, is_banned
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import Client
@@ -60,58 +60,56 @@ class Membership:
 
     async def kick(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:kick`. `not_found` if the user is no member."""
-        room = await self._house.enter(client, request["room"], Action.KICK)
-        user = request["user"]
-        await require_above(self._house, client, room, user)
-        left = await self._house.history.leave(room.uid, user)
-        if left.ended is None:
-            raise HubbubError("not_found", "There is no such member.")
-        self._forget(room, user, left.members, standing=left.standing, reason="kicked")
-        self._tell_removed(room, user, {"reason": "kicked"} | self._words(request))
-        await self._tell_room(room, user, left.heir, was_member=left.ended in MEMBER_ROLES)
+        async with acting(self._house, client, request, Action.KICK) as room:
+            user = request["user"]
+            left = await self._house.history.leave(room.uid, user, kicked=True, text=request.get("reason") or "")
+            if left.ended is None:
+                raise HubbubError("not_found", "There is no such member.")
+            self._forget(room, user, left.members, standing=left.standing, reason="kicked")
+            self._tell_removed(room, user, {"reason": "kicked"} | self._words(request))
+            await self._tell_room(room, user, left.heir, was_member=left.ended in MEMBER_ROLES)
         return {}
 
     async def ban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:ban`. Members are removed; others are kept out."""
-        room = await self._house.enter(client, request["room"], Action.BAN)
-        await require_above(self._house, client, room, request["user"])
-        seconds = request.get("seconds")
+        user, seconds = request["user"], request.get("seconds")
         if seconds == 0:
+            await self._house.enter(client, request["room"], Action.BAN)
             raise HubbubError("bad_request", fields={"seconds": ["A ban lasts at least a second; see room:unban."]})
-        standing, was_member, count, heir = await self._house.history.ban(
-            room.uid, request["user"], until=self._until(seconds)
-        )
-        self._forget(room, request["user"], count, standing=standing, reason="banned")
-        if standing.knew:
-            self._tell_removed(room, request["user"], {"reason": "banned"} | self._words(request))
-        await self._tell_room(room, request["user"], heir, was_member=was_member)
+        async with acting(self._house, client, request, Action.BAN) as room:
+            standing, was_member, count, heir = await self._house.history.ban(
+                room.uid, user, until=self._until(seconds), text=request.get("reason") or ""
+            )
+            self._forget(room, user, count, standing=standing, reason="banned")
+            if standing.knew:
+                self._tell_removed(room, user, {"reason": "banned"} | self._words(request))
+            await self._tell_room(room, user, heir, was_member=was_member)
         return {}
 
     async def unban(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:unban`. Ending a ban that is not there is no error."""
-        room = await self._house.enter(client, request["room"], Action.UNBAN)
-        standing = await self._house.standing(room.uid, request["user"])
-        if standing is not None and is_banned(standing, self._house.clock()):
-            now_standing, _, _, _ = await self._house.history.ban(room.uid, request["user"], until=0)
-            self._house.roster.update(room.uid, request["user"], now_standing)
+        async with acting(self._house, client, request, Action.UNBAN) as room:
+            standing = await self._house.standing(room.uid, request["user"])
+            if standing is not None and is_banned(standing, self._house.clock()):
+                now_standing, _, _, _ = await self._house.history.ban(room.uid, request["user"], until=0)
+                self._house.roster.update(room.uid, request["user"], now_standing)
         return {}
 
     async def mute(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:mute`. `seconds: 0` ends a mute."""
-        room = await self._house.enter(client, request["room"], Action.MUTE)
-        await require_above(self._house, client, room, request["user"])
         seconds = request.get("seconds")
-        until = 0 if seconds == 0 else self._until(seconds)
-        standing = await self._house.history.mute(room.uid, request["user"], until=until)
-        self._house.roster.update(room.uid, request["user"], standing)
+        async with acting(self._house, client, request, Action.MUTE) as room:
+            until = 0 if seconds == 0 else self._until(seconds)
+            standing = await self._house.history.mute(room.uid, request["user"], until=until)
+            self._house.roster.update(room.uid, request["user"], standing)
         return {}
 
     async def role(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:role`. The room gets `member`."""
-        room = await self._house.enter(client, request["room"], Action.ROLE)
-        standing = await self._house.history.set_role(room.uid, request["user"], request["role"])
-        self._house.roster.update(room.uid, request["user"], standing)
-        await self._house.tell_member(room, standing.user, {"role": standing.role})
+        async with acting(self._house, client, request, Action.ROLE, reason=request["role"]) as room:
+            standing = await self._house.history.set_role(room.uid, request["user"], request["role"])
+            self._house.roster.update(room.uid, request["user"], standing)
+            await self._house.tell_member(room, standing.user, {"role": standing.role})
         return {}
 
     async def members(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:

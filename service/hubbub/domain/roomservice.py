@@ -11,6 +11,7 @@ from typing import Any
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.documents import room_document, room_view_document
 from hubbub.domain.house import House, no_room
+from hubbub.domain.moderation.acting import acting
 from hubbub.domain.permissions import Action
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
@@ -78,29 +79,29 @@ class RoomService:
 
     async def update(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:update`. Its subscribers get `room`."""
-        room = await self._house.enter(client, request["room"], Action.UPDATE)
         capacity = request.get("capacity")
-        if capacity is not None:
-            self._check_capacity(capacity)
-            if capacity < room.record.members:
-                raise HubbubError("conflict", f"The room has {room.record.members} members already.")
-        record = await self._house.history.update_room(
-            room.uid,
-            title=request.get("title"),
-            topic=request.get("topic"),
-            capacity=capacity,
-            slow_mode_s=request.get("slow_mode_s"),
-        )
-        room = self._house.rooms.put(record)
-        self._house.channel.publish(room.uid, "room", room_document(room.now(), epoch=self._house.epoch(room.uid)))
+        async with acting(self._house, client, request, Action.UPDATE) as room:
+            if capacity is not None:
+                self._check_capacity(capacity)
+                if capacity < room.record.members:
+                    raise HubbubError("conflict", f"The room has {room.record.members} members already.")
+            record = await self._house.history.update_room(
+                room.uid,
+                title=request.get("title"),
+                topic=request.get("topic"),
+                capacity=capacity,
+                slow_mode_s=request.get("slow_mode_s"),
+            )
+            room = self._house.rooms.put(record)
+            self._house.channel.publish(room.uid, "room", room_document(room.now(), epoch=self._house.epoch(room.uid)))
         return {"room": await self.view(client, room)}
 
     async def delete(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:delete`. Its members, whoever was invited and its subscribers get `room:removed`."""
-        room = await self._house.enter(client, request["room"], Action.DELETE_ROOM)
-        if not await self._house.history.delete_room(room.uid):
-            raise no_room()
-        self._house.close_room(room)
+        async with acting(self._house, client, request, Action.DELETE_ROOM) as room:
+            if not await self._house.history.delete_room(room.uid):
+                raise no_room()
+            self._house.close_room(room)
         return {}
 
     # -- for the other services --------------------------------------------------------------------------------------

@@ -39,8 +39,7 @@ class _Verifier(Protocol):
 class Session:
     """Who is at the other end of a link. `due` is when it is to be looked at, by the loop's clock; None if nobody waits
     for its end. `told` says that the client knows of the coming end of its token; `allowance` and `refilled_at` are the
-    state of the rate limit. `opened_at` is in milliseconds since the Unix epoch; `ended` is why nothing is served any
-    more.
+    state of the rate limit. `ended` is why nothing is served any more.
     """
 
     link: Link
@@ -49,7 +48,6 @@ class Session:
     told: bool = False
     allowance: float = 0.0
     refilled_at: float = 0.0
-    opened_at: int = 0
     ended: HubbubError | None = None
 
 
@@ -105,7 +103,7 @@ class Sessions:
                 # The one that came back is the first again.
                 self._replace(session, identity)
             return session
-        session = link.state = Session(link, identity, opened_at=self._clock())
+        session = link.state = Session(link, identity)
         self._enlist(session)
         self._watch(session)
         return session
@@ -150,7 +148,7 @@ class Sessions:
             self._end(session, error)
             for session in self._of(user)
             if (issued_before is None or session.identity.issued_at <= issued_before)
-            and (opened_before is None or session.opened_at <= opened_before)
+            and (opened_before is None or session.link.opened_at <= opened_before)
         )
 
     def end_jti(self, jti: str, error: HubbubError) -> int:

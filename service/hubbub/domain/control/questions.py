@@ -121,5 +121,5 @@ def _resolve(answered: asyncio.Future[Any], answer: Mapping[str, Any]) -> None:
     if error is None:
         answered.set_result(answer.get("ok"))
     else:
-        code = error["code"] if error["code"] in CATALOGUE else "internal"
+        code = next((code for code in CATALOGUE if code == error["code"]), "internal")
         answered.set_exception(HubbubError(code, error["message"]))

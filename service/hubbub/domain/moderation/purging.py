@@ -9,7 +9,7 @@ from typing import Any, Final
 from hubbub.domain import messages
 from hubbub.domain.activerooms import ActiveRoom
 from hubbub.domain.house import House
-from hubbub.domain.moderation.ranks import require_above
+from hubbub.domain.moderation.acting import acting
 from hubbub.domain.permissions import Action
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
@@ -42,9 +42,10 @@ class Purging:
 
         If this fails on the way, what was deleted until then is deleted; to ask again goes on.
         """
-        room = await self._house.enter(client, request["room"], Action.PURGE)
-        user = request["user"]
-        await require_above(self._house, client, room, user)
+        async with acting(self._house, client, request, Action.PURGE) as room:
+            return await self._purge(client, room, request["user"])
+
+    async def _purge(self, client: Client, room: ActiveRoom, user: str) -> dict[str, Any]:
         seqs = await self._house.history.seqs_of(room.uid, user, below=_EVERYTHING, limit=MOST + 1)
         loop = asyncio.get_running_loop()
         end = loop.time() + LONGEST_S
