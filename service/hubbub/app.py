@@ -14,19 +14,21 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
 from hubbub.cluster.base import Node
 from hubbub.cluster.memory import LoneRegistry
+from hubbub.domain.admin.administration import administration
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
 from hubbub.domain.limits import Limits
 from hubbub.domain.retention import Retention
 from hubbub.errors import StoreError
-from hubbub.events import CHAT, PRESENCE
+from hubbub.events import ADMIN, CHAT, PRESENCE
 from hubbub.filters.base import Filter
 from hubbub.filters.gate import Gate
 from hubbub.filters.loading import load_filters, open_rules
@@ -37,6 +39,7 @@ from hubbub.http.cors import is_same_origin
 from hubbub.http.health import Readiness
 from hubbub.http.routes import add_routes
 from hubbub.loglines import LineWriter
+from hubbub.namespaces.admin import AdminNamespace
 from hubbub.namespaces.chat import ChatNamespace
 from hubbub.namespaces.presence import PresenceNamespace
 from hubbub.pipeline.answers import DEADLINE_S, Answers
@@ -53,6 +56,7 @@ from hubbub.telemetry import Metrics, configure_logging
 from hubbub.transport.addresses import Addresses
 from hubbub.transport.base import Link
 from hubbub.transport.bounds import Bounds
+from hubbub.transport.fanout import Fanout
 from hubbub.transport.server import Server
 from hubbub.transport.tcp import BACKLOG, DESCRIPTORS_WANTED, listening_sockets, raise_descriptor_limit
 from hubbub.version import VERSION
@@ -166,6 +170,28 @@ class Service:
                 name,
                 namespace(self.chat, self.sessions, pipeline=pipeline, metrics=self.metrics, node=settings.node),
             )
+        self.admin = administration(
+            self.chat,
+            lines=_Lines(self.wire, self.sessions, self.fanout),
+            channel=self.wire.fanout(ADMIN, on_sent=self.metrics.deliveries.inc),
+            rooms=lambda: self.fanout.groups,
+            metrics=self.metrics,
+            state=lambda: (self._status.status, self.watch.state.status),
+            now=time.monotonic,
+            node=settings.node,
+            version=VERSION,
+        )
+        self.wire.mount(
+            ADMIN,
+            AdminNamespace(
+                self.admin,
+                self.chat.house,
+                self.sessions,
+                pipeline=pipeline,
+                metrics=self.metrics,
+                node=settings.node,
+            ),
+        )
         self.url = ""
         self.on_drain: Callable[[], None] = lambda: None
         """What an administrator's order to shut this node down comes to."""
@@ -175,6 +201,8 @@ class Service:
         return self._status
 
     def _on_written(self, uid: str, written: Written) -> None:
+        if written.claimed == written.message.seq:
+            self.metrics.messages.inc()
         self.chat.written(uid, written)
 
     async def __aenter__(self) -> Service:
@@ -237,6 +265,7 @@ class Service:
             yield
             await self.watch.close()
             await self.retention.close()
+            await self.admin.close()
             # What is under way is finished in the time that is left of the drain, or at least in a moment.
             deadline = max(self._end_by, asyncio.get_running_loop().time() + FINISH_S)
             with contextlib.suppress(TimeoutError):
@@ -275,6 +304,25 @@ class _Doors:
         self.end_jti = sessions.end_jti
         self.end_connection = sessions.end_connection
         self.drain = drain
+
+
+class _Lines:
+    """As `hubbub.domain.admin.ports.Lines`: what the wire, the sessions and the groups of `/chat` know anyway."""
+
+    def __init__(self, wire: Server, sessions: Sessions, fanout: Fanout) -> None:
+        self._wire = wire
+        self._sessions = sessions
+        self._fanout = fanout
+
+    def by_age(self) -> Sequence[Link]:
+        links: list[Link] = self._wire.eio.links_by_age()
+        return links
+
+    def of_user(self, user: str) -> Sequence[Link]:
+        return self._sessions.links_of(user)
+
+    def of_room(self, uid: str) -> Iterator[Link]:
+        return (connection.link for connection in self._fanout.members(uid))
 
 
 def _tell(link: Link, event: str, document: dict[str, Any]) -> None:
