@@ -85,7 +85,7 @@ export function Connections({ client, isOnline, ask }: SectionProps) {
 function connectionQuestion(client: AdminClient, { id, user }: ConnectionDoc): Question {
   return {
     title: `Disconnect ${user.name}?`,
-    text: 'This one connection ends. The reason is told to its client, which does not come back by itself.',
+    text: 'This one connection ends. Stock clients do not come back by themselves; a person may. The reason goes into the audit log.',
     verb: 'Disconnect',
     wantsReason: true,
     typed: null,
@@ -98,7 +98,7 @@ function connectionQuestion(client: AdminClient, { id, user }: ConnectionDoc): Q
 function userQuestion(client: AdminClient, user: string): Question {
   return {
     title: `Disconnect ${user} everywhere?`,
-    text: 'All connections of this user end, on all nodes. The user may come back; a ban keeps them out.',
+    text: 'All connections of this user end, on all nodes. The user may come back; a ban keeps them out. The reason goes into the audit log.',
     verb: 'Disconnect',
     wantsReason: true,
     typed: null,
