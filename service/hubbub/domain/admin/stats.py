@@ -12,11 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import structlog
+
 from hubbub.domain.clock import Clock
 from hubbub.errors import HubbubError
 from hubbub.history.base import Beat
 
 __all__ = ["Beats", "Counters", "NodeStats", "ServiceStats"]
+
+_log = structlog.get_logger("hubbub.admin")
 
 FRESH_S: Final = 0.4
 """A reading of the counters serves all who ask within this time: a little less than the shortest interval."""
@@ -139,15 +143,12 @@ class ServiceStats:
         """
         if self._read_s is not None and self._now() - self._read_s < OTHERS_S:
             return
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._read())
-        await asyncio.shield(self._reading)
+        await asyncio.shield(self._reading or self._begin())
 
     def refresh_soon(self) -> None:
         """The same beside; nobody waits for it, and a failure is seen by the figures' `store`."""
         if self._reading is None and (self._read_s is None or self._now() - self._read_s >= OTHERS_S):
-            self._reading = asyncio.ensure_future(self._read())
-            self._reading.add_done_callback(_seen)
+            self._begin()
 
     async def close(self) -> None:
         """Wait for nothing any more."""
@@ -183,20 +184,21 @@ class ServiceStats:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _begin(self) -> asyncio.Task[None]:
+        self._reading = asyncio.ensure_future(self._read())
+        self._reading.add_done_callback(self._on_read)
+        return self._reading
+
     async def _read(self) -> None:
-        try:
-            beats = await self._beats.nodes()
-            self._others = [beat for beat in beats if beat.origin != self._origin]
-            self._read_s = self._now()
-        finally:
-            self._reading = None
+        beats = await self._beats.nodes()
+        self._others = [beat for beat in beats if beat.origin != self._origin]
+        self._read_s = self._now()
 
-
-def _seen(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        error = task.exception()
+    def _on_read(self, task: asyncio.Task[None]) -> None:
+        self._reading = None
+        error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, HubbubError):
-            asyncio.get_running_loop().call_exception_handler({"message": "beats were not read", "exception": error})
+            _log.error("stats.beats_broken", exc_info=error)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
