@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import re
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,7 @@ from hubbub.filters.base import Draft, Room, Sender, Verdict
 from hubbub.filters.folding import Folded
 from hubbub.filters.rules import Rules, RulesError, parse
 from hubbub.filters.wordlists import WordList
+from tests.support.tree import ROOT
 
 WORDS = '[[rule]]\nwords = ["bad", "very ugly"]\naction = "replace"\n'
 
@@ -187,3 +191,36 @@ class TestAnything:
     def test_any_text_is_rules_or_a_mistake(self, text: str) -> None:
         with contextlib.suppress(RulesError):
             parse(text)
+
+
+class TestManual:
+    """What docs/howto/moderate.md shows works as it stands there."""
+
+    TEXT = (ROOT / "docs" / "howto" / "moderate.md").read_text("utf-8")
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"^```{language}\n(.*?)^```$", self.TEXT, re.MULTILINE | re.DOTALL)
+
+    def test_the_rules(self) -> None:
+        [text] = self.blocks("toml")
+        rules = parse(text)
+        assert masks(rules, "You numbskull, 4000 1234 5678 9010!") == "You *********, [number]!"
+        assert masks(rules, "see evil.com") == "see evil.com"
+        verdict = rules(draft("see evil.com", room="support-1"))
+        assert verdict == Verdict("refuse", "Links to other sites are not allowed here.")
+        assert rules(draft("see evil.com", room="kids", role="moderator")) is None
+
+    async def test_the_filters(self) -> None:
+        [text] = self.blocks("py")
+        names: dict[str, Any] = {}
+
+        async def looks_like_spam(body: str) -> bool:
+            return "buy" in body
+
+        exec(text, names)  # noqa: S102 - The page is our own.
+        names["looks_like_spam"] = looks_like_spam
+        assert names["no_shouting"](draft("THIS IS LOUD")) == Verdict("replace", "this is loud")
+        assert names["no_shouting"](draft("This is not")) is None
+        guest = dataclasses.replace(draft("buy"), sender=Sender("g", "G", True, frozenset(), "member"))
+        assert (await names["ask_the_classifier"](guest)).action == "refuse"
+        assert await names["ask_the_classifier"](draft("buy")) is None
