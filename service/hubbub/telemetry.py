@@ -56,11 +56,15 @@ class _Event:
 
 
 class Events(Collector):
-    """Counts and durations of events, counted by the event loop's thread in plain numbers: there is one for every
-    message, and the library's two metrics took as long as its permissions. They become metrics when somebody asks.
+    """Counts and durations of events, or of what else is handled `by` name, counted by the event loop's thread in plain
+    numbers: there is one for every message, and the library's two metrics took as long as its permissions. They become
+    metrics when somebody asks.
     """
 
-    def __init__(self, *, registry: CollectorRegistry) -> None:
+    def __init__(self, of: str, text: str, *, by: str, registry: CollectorRegistry) -> None:
+        self._of = of
+        self._text = text
+        self._by = by
         self._events: dict[str, _Event] = {}
         registry.register(self)
 
@@ -78,10 +82,8 @@ class Events(Collector):
         return handled, handled - sum(event.codes.get("ok", 0) for event in self._events.values())
 
     def collect(self) -> Iterator[Metric]:
-        counts = CounterMetricFamily(
-            "hubbub_events_total", "Events handled, by name and outcome.", labels=["event", "code"]
-        )
-        durations = HistogramMetricFamily("hubbub_event_seconds", "From admission to answer.", labels=["event"])
+        counts = CounterMetricFamily(f"hubbub_{self._of}s_total", self._text, labels=[self._by, "code"])
+        durations = HistogramMetricFamily(f"hubbub_{self._of}_seconds", "From admission to answer.", labels=[self._by])
         for name, event in self._events.items():
             for code, count in event.codes.items():
                 counts.add_metric([name, code], count)
@@ -189,7 +191,10 @@ class Metrics:
             "hubbub_connects_total", "Attempts to connect, by outcome.", ["namespace", "code"], registry=self.registry
         )
         self.users = Gauge("hubbub_users", "Users with at least one connection.", registry=self.registry)
-        self.events = Events(registry=self.registry)
+        self.events = Events("event", "Events handled, by name and outcome.", by="event", registry=self.registry)
+        self.requests = Events(
+            "request", "REST requests handled, by operation and outcome.", by="operation", registry=self.registry
+        )
         self.verdicts = Verdicts(registry=self.registry)
         self.batch_size = Histogram("hubbub_commit_batch", "Writes per commit.", buckets=_BATCH, registry=self.registry)
         self.commit_seconds = Histogram(
