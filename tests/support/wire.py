@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import aiohttp
@@ -60,6 +60,10 @@ class TinyHandler:
 
     def suspended(self, connection: Connection, group: str) -> None:
         self.note("suspended", connection.namespace, group)
+
+    def outside(self, event: str, room: object) -> Iterable[Connection]:
+        self.note("outside", event, room)
+        return [each for each in self.connections if room is None or room == each.id]
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return {"ok": False, "error": error.document()}

@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
@@ -286,6 +286,9 @@ class EchoHandler:
 
     def suspended(self, connection: Connection, group: str) -> None:
         """Nobody is in a group."""
+
+    def outside(self, event: str, room: object) -> Iterable[Connection]:
+        return ()
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return {"ok": False, "error": error.document()}

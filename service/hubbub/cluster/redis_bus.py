@@ -132,6 +132,10 @@ class RedisBus:
     def hurry(self) -> None:
         self._publish(_HURRY, self._origin.encode())
 
+    def say(self, channel: str, body: bytes) -> None:
+        """Publish something that is not of a room. It is lost while Redis is away."""
+        self._publish(channel, body)
+
     # -- saying ------------------------------------------------------------------------------------------------------
 
     def _of(self, uid: str) -> tuple[list[Offer], list[Whisper]]:

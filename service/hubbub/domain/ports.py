@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
 from hubbub.history.base import Change, Insert, Written
@@ -45,6 +45,8 @@ class Channel(Protocol):
         """Take everybody out of a group; each is told to join again (`Chat.suspended`)."""
 
     def size(self, group: str) -> int: ...
+
+    def members(self, group: str) -> Sequence[Any]: ...
 
     def publish(
         self,

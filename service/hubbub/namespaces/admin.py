@@ -6,7 +6,7 @@ identity is the one of the whole connection, so a token that is refreshed in ano
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, cast
 
 import structlog
@@ -100,6 +100,10 @@ class AdminNamespace:
     def suspended(self, connection: Connection, group: str) -> None:
         """Nothing here is sent to groups that one could fall behind of."""
         _log.error("connection.suspended", connection=connection.id, namespace=ADMIN, group=group)
+
+    def outside(self, event: str, room: object) -> Iterable[Connection]:
+        """Nobody: administrators are told by the service alone."""
+        return ()
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return error_answer(error)

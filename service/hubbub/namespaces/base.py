@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, cast
 
 import structlog
@@ -19,7 +19,7 @@ from hubbub.domain.chat import Chat
 from hubbub.domain.documents import user_document
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
-from hubbub.events import ClientEvent
+from hubbub.events import ClientEvent, ServerEvent
 from hubbub.pipeline.answers import error_answer
 from hubbub.pipeline.base import CONNECT, Call, Middleware, compose
 from hubbub.pipeline.sessions import Session, Sessions, session_of
@@ -38,8 +38,8 @@ Handle = Callable[[Client, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class UserNamespace(ABC):
-    """See `transport.base.Handler`. `find` has the events of this namespace, `handlers` what serves them; `watches` is
-    for the roster.
+    """See `transport.base.Handler`. `find` has the events of this namespace, `handlers` what serves them, and
+    `server_events` what is sent here; `watches` is for the roster.
     """
 
     def __init__(
@@ -53,9 +53,11 @@ class UserNamespace(ABC):
         node: str,
         find: Callable[[str], ClientEvent | None],
         handlers: dict[str, Handle],
+        server_events: Iterable[ServerEvent],
         watches: bool,
     ) -> None:
         self._name = name
+        self._server_events = frozenset(event.name for event in server_events)
         self._chat = chat
         self._sessions = sessions
         self._metrics = metrics
@@ -76,6 +78,10 @@ class UserNamespace(ABC):
     @abstractmethod
     def renew(self, client: Client, session: Session) -> None:
         """A new token may bring other roles and rooms, and another name."""
+
+    @abstractmethod
+    def audience(self, room: object) -> Iterable[Connection]:
+        """Whom an outside process means with a room of this namespace; everybody, if it is None."""
 
     def serve(self, call: Call) -> Awaitable[Any]:
         """No coroutine of its own either: what is awaited is the service's."""
@@ -123,6 +129,15 @@ class UserNamespace(ABC):
         is worthless when it is late.
         """
         _log.error("connection.suspended", connection=connection.id, namespace=self._name, group=group)
+
+    def outside(self, event: str, room: object) -> Iterable[Connection]:
+        """Events of the contract are the service's own to send: clients rely on the order in which they come, and on
+        who gets them. Apart from `notice`, an outside process may send any other.
+        """
+        if event in self._server_events and event != "notice":
+            _log.warning("outside.refused", namespace=self._name, name=event)
+            return ()
+        return self.audience(room)
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return error_answer(error)

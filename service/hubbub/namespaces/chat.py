@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, cast
 
 from hubbub.domain.chat import Chat
 from hubbub.domain.roster import Client
-from hubbub.events import CHAT, chat_event
+from hubbub.events import CHAT, SERVER_EVENTS, chat_event
 from hubbub.namespaces.base import UserNamespace
 from hubbub.pipeline.base import Call, Middleware
 from hubbub.pipeline.sessions import Session, Sessions
@@ -60,6 +60,7 @@ class ChatNamespace(UserNamespace):
                 "typing": chat.posting.typing,
                 "read:mark": chat.reading.mark,
             },
+            server_events=SERVER_EVENTS,
             watches=False,
         )
 
@@ -74,6 +75,19 @@ class ChatNamespace(UserNamespace):
         if isinstance(client, Client):
             self._metrics.gaps.inc()
             self._chat.suspended(client, group)
+
+    def audience(self, room: object) -> Iterable[Connection]:
+        """A room by its id: who is subscribed to it. `user:ID`: all connections of a user."""
+        house = self._chat.house
+        if room is None:
+            return cast(Iterable[Connection], house.roster.outlets())
+        if not isinstance(room, str):
+            return ()
+        active = house.rooms.known(room)
+        if active is not None:
+            return cast(Iterable[Connection], house.channel.members(active.uid))
+        user = room.removeprefix("user:") if room.startswith("user:") else ""
+        return cast(Iterable[Connection], [client.outlet for client in house.roster.clients(user)])
 
     def serve(self, call: Call) -> Awaitable[Any]:
         client: Client = call.connection.state

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hubbub.domain.chat import Chat
 from hubbub.domain.roster import Client
-from hubbub.events import PRESENCE, presence_event
+from hubbub.events import PRESENCE, PRESENCE_SERVER_EVENTS, presence_event
 from hubbub.namespaces.base import UserNamespace
 from hubbub.pipeline.base import Middleware
 from hubbub.pipeline.sessions import Session, Sessions
 from hubbub.telemetry import Metrics
+from hubbub.transport.base import Connection
 
 __all__ = ["PresenceNamespace"]
 
@@ -42,6 +43,7 @@ class PresenceNamespace(UserNamespace):
                 "presence:get": chat.watching.users,
                 "presence:list": chat.watching.list_users,
             },
+            server_events=PRESENCE_SERVER_EVENTS,
             watches=True,
         )
 
@@ -50,3 +52,7 @@ class PresenceNamespace(UserNamespace):
 
     def renew(self, client: Client, session: Session) -> None:
         self._chat.watching.renew(client, session.identity)
+
+    def audience(self, room: object) -> Iterable[Connection]:
+        """Nobody: what is seen here is the service's own to say."""
+        return ()

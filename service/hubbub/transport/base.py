@@ -7,7 +7,7 @@ talked to, and `Order` to say which events may overtake which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -149,6 +149,11 @@ class Handler(Protocol):
 
     def suspended(self, connection: Connection, group: str) -> None:
         """The client reads too slowly for a group: it has been taken out of it, and has to be told so."""
+
+    def outside(self, event: str, room: object) -> Iterable[Connection]:
+        """Who gets an event that the program around the server, or an outside process, emits to a room of this
+        namespace (`Server.emit`); to all, if `room` is None. Nobody, where it is not theirs to send.
+        """
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         """The ack for an event that could not even be read."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import socketio
 
+from hubbub.transport.base import Handler
 from hubbub.transport.message import Keep
 from hubbub.transport.packets import EVENT, data_message
 
@@ -87,6 +88,10 @@ class LocalClients:
     ) -> None:
         """As python-socketio documents; `volatile` may be lost, `except_rooms` get nothing."""
         room = to or room
+        handler = self.server.mounted.get(namespace)
+        if handler is not None:
+            self._emit_mounted(handler, event, data, room, skip_sid)
+            return
         args = [event, *(data if isinstance(data, tuple) else () if data is None else (data,))]
         skipped = set(skip_sid if isinstance(skip_sid, (list, tuple, set)) else [skip_sid])
         places = self.rooms.get(namespace, {})
@@ -103,6 +108,14 @@ class LocalClients:
             if message is None:
                 message = data_message(EVENT, namespace, args, keep=Keep.DROP if volatile else Keep.MUST)
             self.server.send_to(eio_sid, message)
+
+    def _emit_mounted(self, handler: Handler, event: str, data: Any, room: Any, skip_sid: Any) -> None:
+        """Who is in a room of a namespace with a handler of its own is the handler's to say; there are no callbacks."""
+        skipped = skip_sid if isinstance(skip_sid, (list, tuple, set)) else (skip_sid,)
+        for each in room if isinstance(room, (list, tuple, set)) else (room,):
+            for connection in handler.outside(event, each):
+                if connection.id not in skipped:
+                    connection.emit(event, data)
 
     async def trigger_callback(self, sid: str, id: int, data: Any) -> None:
         """An id that nobody waits for is passed over, without a word of the library in the log; 0 counts the others."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -143,6 +143,10 @@ class PlainHandler:
 
     def suspended(self, connection: Connection, group: str) -> None:
         """Nothing that plain handlers send can be suspended."""
+
+    def outside(self, event: str, room: object) -> Iterable[Connection]:
+        """The manager knows who is in a room of a plain namespace, and does not ask."""
+        return ()
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
         return {"ok": False, "error": error.document()}

@@ -116,6 +116,11 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         """Let `handler` serve a namespace."""
         self._mounted[namespace] = handler
 
+    @property
+    def mounted(self) -> Mapping[str, Handler]:
+        """The handlers of mounted namespaces."""
+        return self._mounted
+
     def fanout(self, namespace: str, *, on_sent: Callable[[int], None] | None = None) -> Fanout:
         """The groups of a mounted namespace."""
 
