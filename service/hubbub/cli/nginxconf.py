@@ -72,6 +72,7 @@ def configuration(site: Site, settings: Settings, nodes: Sequence[Upstream]) -> 
         "timeout": f"{settings.ping_timeout_s:g}",
         "read_timeout": str(read_timeout_s),
         "connections": str(settings.connections_per_address * _CONNECTIONS_EACH),
+        "speech": _indented(_speech(site), 4),
         "others": _indented(_other_servers(site), 4),
         "listen": _indented(_listen(site), 8),
         "server_name": " ".join(site.names) or '""',
@@ -137,12 +138,14 @@ def _listen(site: Site) -> str:
     return "\n".join(f"listen {address}{options};" for address in _listens(site))
 
 
-def _tls(site: Site) -> str:
+def _speech(site: Site) -> str:
+    """How TLS is spoken. It stands outside the servers: a handshake begins before Nginx knows which of them is meant,
+    and what that one says is not heard.
+    """
     if not site.certificate:
         return ""
     lines = [
-        f'ssl_certificate     "{site.certificate}";',
-        f'ssl_certificate_key "{site.key}";',
+        "",
         "# What every browser of the last ten years speaks, and nothing without forward secrecy.",
         "ssl_protocols TLSv1.2 TLSv1.3;",
         "ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
@@ -153,7 +156,14 @@ def _tls(site: Site) -> str:
         "ssl_session_timeout 1d;",
         "ssl_session_tickets off;",
     ]
-    return "\n".join([*lines, _hsts(site)])
+    return "\n".join(lines)
+
+
+def _tls(site: Site) -> str:
+    if not site.certificate:
+        return ""
+    lines = [f'ssl_certificate     "{site.certificate}";', f'ssl_certificate_key "{site.key}";', _hsts(site)]
+    return "\n".join(line for line in lines if line)
 
 
 def _hsts(site: Site) -> str:
