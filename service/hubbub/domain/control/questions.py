@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from hubbub.domain.control.follower import Follower
-from hubbub.errors import CATALOGUE, HubbubError
+from hubbub.errors import CATALOGUE, Code, HubbubError
 from hubbub.history.base import Record, RecordKind
 
 __all__ = ["Questions"]
@@ -121,5 +121,5 @@ def _resolve(answered: asyncio.Future[Any], answer: Mapping[str, Any]) -> None:
     if error is None:
         answered.set_result(answer.get("ok"))
     else:
-        code = next((code for code in CATALOGUE if code == error["code"]), "internal")
+        code: Code = next((code for code in CATALOGUE if code == error["code"]), "internal")
         answered.set_exception(HubbubError(code, error["message"]))

@@ -115,6 +115,12 @@ class Control:
             task.cancel()
         await self._keeping.close()
 
+    async def poll(self) -> None:
+        """Apply what is in the log and was not applied yet: what `start` has done again and again. Raises `unavailable`
+        if the store does not answer.
+        """
+        await self._follower.poll()
+
     def hurry(self) -> None:
         """Something was logged: look now."""
         self._follower.hurry()
