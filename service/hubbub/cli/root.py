@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hubbub.cli.audit import audit
 from hubbub.cli.nginxconf import nginx_conf
 from hubbub.cli.restored import restored
 from hubbub.cli.serve import serve
@@ -27,3 +28,4 @@ main.add_command(export)
 main.add_command(load_file)
 main.add_command(copy)
 main.add_command(restored)
+main.add_command(audit)
