@@ -68,7 +68,7 @@ class TestText:
         table = tmp_path / "nodes.txt"
         table.write_text("n2 10.0.0.2:8000\nn1 10.0.0.1:8000\n")
         assert text_of("--nodes", str(table)) == text_of(*TWO)
-        assert text_of("--nodes", str(table), "--node", "n3=10.0.0.3:8000").count("max_fails") == 3
+        assert text_of("--nodes", str(table), "--node", "n3=10.0.0.3:8000").count("# n3\n") == 2
 
     def test_sizes_and_times_are_those_of_the_service(self) -> None:
         text = text_of(

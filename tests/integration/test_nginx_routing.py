@@ -88,6 +88,25 @@ class TestSessionIdUnknownStorms:
         opened = [await handshake(trio.url, http) for _ in range(60)]
         assert {sid.partition(".")[0] for sid in opened} == {"n1", "n2", "n3"}
 
+    async def test_who_begins_with_a_websocket_drives_nobody_from_its_node(
+        self, trio: Trio, http: aiohttp.ClientSession
+    ) -> None:
+        """Were newcomers who poll sent to whoever has the fewest connections, one WebSocket would keep all of them away
+        from its node: their own are not counted there.
+        """
+        async with http.ws_connect(f"{trio.url}/socket.io/?EIO=4&transport=websocket") as line:
+            assert '"sid":"n' in await line.receive_str()
+            opened = [await handshake(trio.url, http) for _ in range(60)]
+        assert {sid.partition(".")[0] for sid in opened} == {"n1", "n2", "n3"}
+
+    async def test_websockets_go_to_whoever_has_few(self, trio: Trio, http: aiohttp.ClientSession) -> None:
+        there = f"{trio.url}/socket.io/?EIO=4&transport=websocket"
+        lines = [await http.ws_connect(there) for _ in range(60)]
+        nodes = Counter([(await line.receive_str()).partition('"sid":"')[2][:2] for line in lines])
+        for line in lines:
+            await line.close()
+        assert max(nodes.values()) - min(nodes.values()) <= 5, nodes
+
 
 FORGED: Final = {
     "an unknown node": dead_sid("n4"),

@@ -201,8 +201,10 @@ async def _until_it_answers(nginx: RunningNginx) -> None:
     """Connections wait in the socket until the workers are there, so one request is enough."""
     async with asyncio.timeout(STOP_TIMEOUT_S):
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
-            async with session.get(f"{nginx.url}/healthz", server_hostname=nginx.name):
+            agent = {"User-Agent": "ready?"}
+            async with session.get(f"{nginx.url}/healthz", server_hostname=nginx.name, headers=agent):
                 pass
+        await nginx.line_of("ready?")
 
 
 # -- nodes -------------------------------------------------------------------------------------------------------------

@@ -94,18 +94,28 @@ def _check_distinct(nodes: Sequence[Upstream]) -> None:
 
 
 def _everybody(nodes: Sequence[Upstream]) -> list[str]:
-    width = max(len(node.address) for node in nodes)
     return [
         "# For whoever has no session yet. A node that refuses or says nothing is left out for 3 s: a newcomer who",
         "# tries it loses time, and a node that is back is soon found again.",
-        "upstream hubbub_nodes {",
-        f"    zone hubbub_nodes {_zone_kb(len(nodes))}k;",
-        "    random two least_conn;",
+        "# Those who begin by polling, the page and the API go to any node. Their later requests are counted elsewhere,",
+        "# so that to look for the fewest connections would be to look for who has no WebSockets.",
+        *_group_of_all("hubbub_any", "random;", nodes),
+        "# Those who begin with a WebSocket keep the connection on which they came.",
+        *_group_of_all("hubbub_websockets", "random two least_conn;", nodes),
+        "",
+    ]
+
+
+def _group_of_all(name: str, method: str, nodes: Sequence[Upstream]) -> list[str]:
+    width = max(len(node.address) for node in nodes)
+    return [
+        f"upstream {name} {{",
+        f"    zone {name} {_zone_kb(len(nodes))}k;",
+        f"    {method}",
         *(f"    server {node.address:<{width}} max_fails=1 fail_timeout=3s;  # {node.name}" for node in nodes),
         "    keepalive 32;",
         "    keepalive_timeout 60s;  # Shorter than the 75 s of the nodes: who closes first cannot meet a request.",
         "}",
-        "",
     ]
 
 
@@ -133,7 +143,7 @@ def _map(nodes: Sequence[Upstream]) -> list[str]:
         "# From a session id to its node's group. Nothing of the id becomes part of where a request goes.",
         "map $arg_sid $hubbub_group {",
         '    default "";',
-        '    ""      hubbub_nodes;',
+        '    ""      hubbub_websockets;',
         *(
             f'    "~^{node.name}\\.[A-Za-z0-9_-]{{16,64}}\\z"{"":{width - len(node.name)}} hubbub_node_{node.name};'
             for node in nodes
