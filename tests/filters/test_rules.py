@@ -217,7 +217,7 @@ class TestManual:
         async def looks_like_spam(body: str) -> bool:
             return "buy" in body
 
-        exec(text, names)  # noqa: S102 - The page is our own.
+        exec(text, names)
         names["looks_like_spam"] = looks_like_spam
         assert names["no_shouting"](draft("THIS IS LOUD")) == Verdict("replace", "this is loud")
         assert names["no_shouting"](draft("This is not")) is None
