@@ -37,6 +37,7 @@ from hubbub.history.sqlite import SqliteHistory
 from hubbub.history.writer import Writer
 from hubbub.http.cors import is_same_origin
 from hubbub.http.health import Readiness
+from hubbub.http.rest.wiring import Rest
 from hubbub.http.routes import add_routes
 from hubbub.loglines import LineWriter
 from hubbub.namespaces.admin import AdminNamespace
@@ -150,6 +151,14 @@ class Service:
         )
         self.sessions.guard = self.chat.control.check
         self.metrics.watch_control(self.chat.control)
+        self.rest = Rest(
+            settings=settings,
+            chat=self.chat,
+            tokens=self.tokens,
+            guard=self.chat.control.check,
+            readiness=self.readiness,
+            metrics=self.metrics,
+        )
         self.retention = Retention(
             self.history,
             clock,
@@ -248,6 +257,7 @@ class Service:
             tokens=self.tokens,
             readiness=self.readiness,
             registry=self.metrics.registry,
+            rest=self.rest,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=KEEPALIVE_S)
         await runner.setup()
@@ -293,6 +303,7 @@ class Service:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._end_by):
                 await self.wire.wait_idle()
+                await self.rest.surface.wait_idle()
         await self.wire.close(within_s=min(CLOSE_S, max(self._end_by - loop.time(), 0.1)))
 
 

@@ -86,7 +86,7 @@ class Reading:
     ) -> dict[str, Any]:
         """The rest of a join."""
         await client.outlet.wait_room()
-        await self._become_member(client, room)
+        await self.become_member(client, room)
         for _ in range(_JOIN_TRIES):
             room.joining += 1
             try:
@@ -104,7 +104,7 @@ class Reading:
             # Much may have happened while we waited; what decides is how it stands now.
             if self._house.rooms.by_uid(room.uid) is not room:
                 room = await self._house.enter(client, request["room"], Action.JOIN)
-                await self._become_member(client, room)
+                await self.become_member(client, room)
                 continue
             self._check_still_member(client, room)
             if backlog is not None:
@@ -198,20 +198,8 @@ class Reading:
         self._house.channel.send_many(others, "read", document, volatile=True, key=key)
         return {"read_seq": read_seq, "unread": unread}
 
-    # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _limit(self, request: dict[str, Any]) -> int:
-        limit: int = request.get("limit", self._house.limits.page_default)
-        return limit
-
-    def _check_still_member(self, client: Client, room: ActiveRoom) -> None:
-        """Whoever was removed while the page was read has been told so, and must not be subscribed behind it."""
-        self._house.require(client, room, Action.READ)
-        standing = client.user.standings.get(room.uid)
-        if standing is None or standing.role not in MEMBER_ROLES:
-            raise HubbubError("conflict", "The membership ended while the room was being joined.")
-
-    async def _become_member(self, client: Client, room: ActiveRoom) -> None:
+    async def become_member(self, client: Client, room: ActiveRoom) -> None:
+        """Make the client's user a member, unless they are one. Whether they may was asked before."""
         standing = client.user.standings.get(room.uid)
         if standing is not None and standing.role in MEMBER_ROLES:
             return
@@ -226,9 +214,23 @@ class Reading:
             room.uid, client.user.person, at=self._house.clock(), need_invite=private
         )
         self._house.roster.update(room.uid, client.user.person.id, standing)
+        client.user.standings[room.uid] = standing  # Whoever has no connection is not in the roster.
         room.set_members(count)
         if new:
             await self._house.tell_member(room, standing.user, {"role": standing.role})
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _limit(self, request: dict[str, Any]) -> int:
+        limit: int = request.get("limit", self._house.limits.page_default)
+        return limit
+
+    def _check_still_member(self, client: Client, room: ActiveRoom) -> None:
+        """Whoever was removed while the page was read has been told so, and must not be subscribed behind it."""
+        self._house.require(client, room, Action.READ)
+        standing = client.user.standings.get(room.uid)
+        if standing is None or standing.role not in MEMBER_ROLES:
+            raise HubbubError("conflict", "The membership ended while the room was being joined.")
 
     async def _read_join(self, client: Client, room: ActiveRoom, request: dict[str, Any]) -> tuple[Seen, Cut, _Outcome]:
         limit, since = self._limit(request), request.get("since")

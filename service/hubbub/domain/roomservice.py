@@ -13,6 +13,7 @@ from hubbub.domain.documents import room_document, room_view_document
 from hubbub.domain.house import House, no_room
 from hubbub.domain.moderation.acting import acting
 from hubbub.domain.permissions import Action
+from hubbub.domain.roomlist import RoomList
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
 from hubbub.history.base import Role, Room, RoomView, Standing
@@ -65,17 +66,11 @@ class RoomService:
         return {"room": await self.view(client, room)}
 
     async def list_rooms(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
-        """`room:list`. A token that is limited to rooms sees those only, so a page may be short or empty."""
-        page = await self._house.history.rooms(
-            user=client.user.person.id,
-            query=request.get("query"),
-            mine=request.get("mine", False),
-            everything=client.identity.is_admin,
-            limit=request.get("limit", self._house.limits.page_default),
-            cursor=request.get("cursor"),
-        )
-        shown = [self._shown(view) for view in page.rooms if client.identity.covers(view.room.id)]
-        return {"rooms": shown, "cursor": page.cursor}
+        """`room:list`. A token that is limited to rooms sees those only."""
+        rooms = RoomList(self._house.history, client.identity, request.get("query"), request.get("mine", False))
+        limit = request.get("limit", self._house.limits.page_default)
+        page = await rooms.page(limit=limit, cursor=request.get("cursor"))
+        return {"rooms": [self._shown(view) for view in page.rooms], "cursor": page.cursor}
 
     async def update(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
         """`room:update`. Its subscribers get `room`."""

@@ -13,6 +13,7 @@ from hubbub.http.failures import answer_failures
 from hubbub.http.guest import guest_handler
 from hubbub.http.health import Readiness, alive, ready_handler
 from hubbub.http.metrics import metrics_handler
+from hubbub.http.rest.wiring import Rest, add_rest, add_spec
 from hubbub.http.static import WEB_ROOT, add_pages
 from hubbub.pipeline.tokens import TokenVerifier
 from hubbub.settings import Settings
@@ -27,11 +28,13 @@ def add_routes(
     tokens: TokenVerifier,
     readiness: Callable[[], Readiness],
     registry: CollectorRegistry,
+    rest: Rest | None = None,
     web_root: Path = WEB_ROOT,
 ) -> None:
     """Add the routes and their middleware to an application that has not started.
 
-    `readiness` is asked on each `GET /readyz`, so it has to be quick. `web_root` is where the built page is.
+    Without `rest` there are no rooms and messages. `readiness` is asked on each `GET /readyz`, so it has to be quick.
+    `web_root` is where the built page is.
     """
     # Origins come first, so that their headers are on failures too and a page can read why it was refused.
     app.middlewares.extend((answer_origins(settings.origins), answer_failures))
@@ -39,4 +42,7 @@ def add_routes(
     app.router.add_get("/readyz", ready_handler(readiness, details_for_all=settings.health_details == "all"))
     app.router.add_get("/metrics", metrics_handler(registry, for_all=settings.metrics_access == "all"))
     app.router.add_post("/api/guest", guest_handler(tokens))
+    add_spec(app)
+    if rest is not None:
+        add_rest(app, rest)
     add_pages(app, root=web_root)

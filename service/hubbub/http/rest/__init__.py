@@ -1,0 +1,1 @@
+"""The REST surface: the parts of the contract that need no connection."""
