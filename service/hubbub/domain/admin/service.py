@@ -19,6 +19,7 @@ from hubbub.domain.admin.watches import StatsWatches
 from hubbub.domain.documents import room_document
 from hubbub.domain.house import House
 from hubbub.domain.permissions import Action
+from hubbub.domain.roomlist import RoomList
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
 from hubbub.history.base import Ban, Beat
@@ -115,22 +116,16 @@ class Admin:
         return {"nodes": self._stats.nodes()}
 
     async def list_rooms(self, caller: Administrator, request: dict[str, Any]) -> dict[str, Any]:
-        """`rooms:list`: all but direct rooms. A token that is limited to rooms sees those only, so a page may be short
-        or empty.
+        """`rooms:list`: all but direct rooms. A token that is limited to rooms sees those only. The caller's own direct
+        rooms are left out, so a page may be short.
         """
         self._check(caller, "rooms:list")
-        page = await self._house.history.rooms(
-            user=caller.identity.user,
-            query=request.get("query"),
-            mine=False,
-            everything=True,
-            limit=request.get("limit", PAGE),
-            cursor=request.get("cursor"),
-        )
+        listed = RoomList(self._house.history, caller.identity, request.get("query"))
+        page = await listed.page(limit=request.get("limit", PAGE), cursor=request.get("cursor"))
         rooms = [
             room_document(view.room, epoch=self._house.epoch(view.room.uid))
             for view in page.rooms
-            if view.room.kind != "direct" and caller.identity.covers(view.room.id)
+            if view.room.kind != "direct"
         ]
         return {"rooms": rooms, "cursor": page.cursor}
 
