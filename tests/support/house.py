@@ -11,6 +11,7 @@ from typing import Any, cast
 from hubbub.cluster.base import Node
 from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.chat import Chat
+from hubbub.domain.control.ports import Doors
 from hubbub.domain.limits import Limits
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
@@ -101,6 +102,8 @@ class ChatHouse:
         limits: Limits,
         reviewer: Reviewer | None = None,
         clock: ManualClock | None = None,
+        doors: Doors | None = None,
+        node: str = "n",
     ) -> None:
         self.clock = clock or ManualClock()
         self.store = Interposed(history)
@@ -120,9 +123,10 @@ class ChatHouse:
             channel=self.fanout,
             clock=self.clock,
             limits=limits,
-            registry=LoneRegistry(Node("n", "1")),
+            registry=LoneRegistry(Node(node, "1")),
             watch_channel=self.watch_fanout,
             quiet_above=100,
+            doors=doors,
             now=self.clock,
             reviewer=reviewer,
         )
