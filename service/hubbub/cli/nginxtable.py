@@ -97,8 +97,8 @@ def _everybody(nodes: Sequence[Upstream]) -> list[str]:
     return [
         "# For whoever has no session yet. A node that refuses or says nothing is left out for 3 s: a newcomer who",
         "# tries it loses time, and a node that is back is soon found again.",
-        "# Those who begin by polling, the page and the API go to any node. Their later requests are counted elsewhere,",
-        "# so that to look for the fewest connections would be to look for who has no WebSockets.",
+        "# Those who begin by polling, the page and the API go to any node. What they open later is counted elsewhere:",
+        "# to look for the fewest connections here would be to look for who has no WebSockets.",
         *_group_of_all("hubbub_any", "random;", nodes),
         "# Those who begin with a WebSocket keep the connection on which they came.",
         *_group_of_all("hubbub_websockets", "random two least_conn;", nodes),
