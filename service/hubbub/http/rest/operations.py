@@ -68,31 +68,31 @@ SendHeaders = _Key.from_dict({KEY: Identifier(longest=64)}, name="SendHeaders")
 """The key; of all other headers nothing is asked."""
 
 
-class Guest(Schema):
+class Guest(doc.Shape):
     """A new guest, and the token that makes its bearer this guest."""
 
     token = text("A JWT.")
     user = nested(doc.User)
 
 
-class Specification(Schema):
+class Specification(doc.Shape):
     """Both documents."""
 
     openapi = mapping(doc.anything(), "OpenAPI 3.1: plain HTTP.")
     asyncapi = mapping(doc.anything(), "AsyncAPI 3.0: Socket.IO.")
 
 
-class Document(Schema):
+class Document(doc.Shape):
     """A document that describes the service."""
 
 
-class Alive(Schema):
+class Alive(doc.Shape):
     """The process answers."""
 
     status = choice("Always the same.", "alive")
 
 
-class Ready(Schema):
+class Ready(doc.Shape):
     """Whether the node takes clients."""
 
     status = choice("`ready` and `degraded` nodes do.", "starting", "ready", "degraded", "draining")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import INCLUDE, Schema, fields, validate
 
 from hubbub.errors import CATALOGUE
 from hubbub.fields import MAX_INTEGER
@@ -28,6 +28,7 @@ __all__ = [
     "Room",
     "RoomPushed",
     "Sender",
+    "Shape",
     "Snapshot",
     "Stats",
     "User",
@@ -42,6 +43,13 @@ __all__ = [
     "text",
     "time_ms",
 ]
+
+
+class Shape(Schema):
+    """What the service sends. A later version may send more."""
+
+    class Meta:
+        unknown = INCLUDE
 
 
 def text(about: str, *, null: bool = False, required: bool = True) -> fields.String:
@@ -100,7 +108,7 @@ def anything() -> fields.Field[Any]:
     return fields.Raw(allow_none=True)
 
 
-class Error(Schema):
+class Error(Shape):
     """A failure. What to do about it depends on its `code`; `message` is a sentence for developers and may change."""
 
     code = choice("What kind of failure it is.", *CATALOGUE)
@@ -115,7 +123,7 @@ class Error(Schema):
     fields_.data_key = "fields"
 
 
-class Sender(Schema):
+class Sender(Shape):
     """Who sent a message, as they were called then."""
 
     id = text("The user's id.")
@@ -123,7 +131,7 @@ class Sender(Schema):
     guest = flag("Whether they were a guest.")
 
 
-class Reaction(Schema):
+class Reaction(Shape):
     """All reactions to a message with the same emoji."""
 
     emoji = text("One character as a reader sees it.")
@@ -131,7 +139,7 @@ class Reaction(Schema):
     users = each(fields.String(), "The ids of the first 20 of them.")
 
 
-class Message(Schema):
+class Message(Shape):
     """A message as it stands. Apply it if its `rev` is higher than that of the one held for its `id`."""
 
     id = text("Opaque.")
@@ -149,7 +157,7 @@ class Message(Schema):
     deleted = flag("A deleted message keeps its place.")
 
 
-class RoomPushed(Schema):
+class RoomPushed(Shape):
     """A room as it is for everybody."""
 
     id = text("What it is called in requests.")
@@ -172,7 +180,7 @@ class Room(RoomPushed):
     unread = count('Messages by others after `read_seq` that are not deleted; 1000 means "or more".')
 
 
-class User(Schema):
+class User(Shape):
     """A user as others see them."""
 
     id = text("Opaque.")
@@ -186,7 +194,7 @@ class User(Schema):
     last_seen = time_ms("When they were here last; null of whoever is here, and where nobody asked", null=True)
 
 
-class Member(Schema):
+class Member(Shape):
     """Somebody in a room."""
 
     user = nested(User)
@@ -194,7 +202,7 @@ class Member(Schema):
     muted_until = time_ms("Until when they may only read; 0 if they may write, 2^53-1 if without end")
 
 
-class Snapshot(Schema):
+class Snapshot(Shape):
     """Who is in a room."""
 
     version = count("The next `presence` event of the room has one more.")
@@ -202,7 +210,7 @@ class Snapshot(Schema):
     users = each(User, "Who they are; null in a large room.", null=True)
 
 
-class Limits(Schema):
+class Limits(Shape):
     """The bounds of this service."""
 
     body = count("Characters of a message.")
@@ -218,7 +226,7 @@ class Limits(Schema):
     reactors = count("Users who give the same one.")
 
 
-class Closing(Schema):
+class Closing(Shape):
     """Why the server is about to end the connection."""
 
     code = text("The code of an error, or the name of what the client did.")
@@ -227,7 +235,7 @@ class Closing(Schema):
     retry_after = number("When, in seconds.", required=False)
 
 
-class Figures(Schema):
+class Figures(Shape):
     """How a node does. Rates are over the last seconds."""
 
     connections = mapping(fields.Integer(), "Connections by namespace.")
@@ -265,7 +273,7 @@ class NodeEntry(Figures):
     uptime_s = count("How long it has been running.")
 
 
-class _WhoIsIt(Schema):
+class _WhoIsIt(Shape):
     """A user by name."""
 
     id = text("Opaque.")
@@ -273,7 +281,7 @@ class _WhoIsIt(Schema):
     guest = flag("Whether they are a guest.")
 
 
-class ConnectionEntry(Schema):
+class ConnectionEntry(Shape):
     """A connection of a client, with all its namespaces."""
 
     id = text("What `connection:disconnect` takes.")
@@ -286,7 +294,7 @@ class ConnectionEntry(Schema):
     rooms = each(fields.String(), "The ids of rooms that it has joined.")
 
 
-class BanEntry(Schema):
+class BanEntry(Shape):
     """A ban from the service that is in force."""
 
     user = text("Who is kept out.")
@@ -296,7 +304,7 @@ class BanEntry(Schema):
     at = time_ms("When")
 
 
-class AuditEntry(Schema):
+class AuditEntry(Shape):
     """What an administrator or a moderator did."""
 
     at = time_ms("When it was begun")

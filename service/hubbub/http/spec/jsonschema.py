@@ -13,6 +13,7 @@ from marshmallow import RAISE, Schema, fields, validate
 
 from hubbub import events, events_admin
 from hubbub.fields import Emoji, Flag, Text, Whole
+from hubbub.http.guest import GuestRequest
 
 __all__ = ["Components", "field_schema", "name_of"]
 
@@ -23,6 +24,7 @@ _SOMETHING: Final = r"\S"
 _Json = dict[str, Any]
 
 _TOGETHER: Final[Mapping[type[Schema], _Json]] = {
+    GuestRequest: {"properties": {"name": {"minLength": 1, "maxLength": 64, "pattern": _SOMETHING}}},
     events.RoomJoin: {
         "if": {"properties": {"since": {"minimum": 1}}, "required": ["since"]},
         "then": {"required": ["epoch"]},
@@ -48,7 +50,7 @@ _TOGETHER: Final[Mapping[type[Schema], _Json]] = {
     events_admin.TokenRevoke: {"oneOf": [{"required": ["user"]}, {"required": ["jti"]}]},
     events_admin.StatsWatch: {"properties": {"every_ms": {"anyOf": [{"const": 0}, {"minimum": 500}]}}},
 }
-"""How fields fit together, of the schemas that look at that (`fit_together`)."""
+"""How fields fit together, of the schemas that look at that (`fit_together`), and what is looked at behind a schema."""
 
 
 def name_of(schema: type[Schema]) -> str:
@@ -111,9 +113,8 @@ def field_schema(field: fields.Field[Any], ref: Callable[[type[Schema]], _Json])
 def _nullable(document: _Json) -> _Json:
     if "type" in document and "enum" not in document:
         return {**document, "type": [document["type"], "null"]}
-    if "enum" in document:
-        return {**document, "type": [document["type"], "null"], "enum": [*document["enum"], None]}
-    return {"oneOf": [document, {"type": "null"}]}
+    about = {"description": document.pop("description")} if "description" in document else {}
+    return {**about, "oneOf": [document, {"type": "null"}]}
 
 
 def _kind(field: fields.Field[Any], ref: Callable[[type[Schema]], _Json]) -> _Json:

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 
 from hubbub.events import ADMIN, CHAT, PRESENCE
 from hubbub.http.spec import documents as doc
-from hubbub.http.spec.documents import choice, count, each, flag, mapping, nested, text, time_ms
+from hubbub.http.spec.documents import Shape, choice, count, each, flag, mapping, nested, text, time_ms
 
 __all__ = [
     "ANSWERS",
@@ -52,31 +52,31 @@ __all__ = [
 _CURSOR: Final = "Hand it back for the next page; null at the end."
 
 
-class Nothing(Schema):
+class Nothing(Shape):
     """Nothing to say."""
 
 
-class RoomAnswer(Schema):
+class RoomAnswer(Shape):
     """A room."""
 
     room = nested(doc.Room)
 
 
-class RoomsPage(Schema):
+class RoomsPage(Shape):
     """A page of rooms, by id."""
 
     rooms = each(doc.Room, "The rooms.")
     cursor = text(_CURSOR, null=True)
 
 
-class RoomsPublicPage(Schema):
+class RoomsPublicPage(Shape):
     """A page of rooms, by id, as they are for everybody."""
 
     rooms = each(doc.RoomPushed, "The rooms.")
     cursor = text(_CURSOR, null=True)
 
 
-class Joined(Schema):
+class Joined(Shape):
     """The room, and what the client needs to go on from."""
 
     room = nested(doc.Room)
@@ -87,34 +87,34 @@ class Joined(Schema):
     members = each(doc.Member, "Who is a member; null of a large room.", null=True)
 
 
-class Purged(Schema):
+class Purged(Shape):
     """What was deleted."""
 
     purged = count("How many messages were deleted.")
     more = flag("Whether there are more: ask again.")
 
 
-class MembersPage(Schema):
+class MembersPage(Shape):
     """A page of members, longest-standing first."""
 
     members = each(doc.Member, "The members.")
     cursor = text(_CURSOR, null=True)
 
 
-class Sent(Schema):
+class Sent(Shape):
     """The message under this key."""
 
     message = nested(doc.Message)
     duplicate = flag("Whether it had been stored before.")
 
 
-class Changed(Schema):
+class Changed(Shape):
     """The message as it is now."""
 
     message = nested(doc.Message)
 
 
-class MessagesPage(Schema):
+class MessagesPage(Shape):
     """A page of a room's history, ascending by `seq`."""
 
     messages = each(doc.Message, "The messages.")
@@ -122,7 +122,7 @@ class MessagesPage(Schema):
     more_after = flag("Whether there are newer ones.")
 
 
-class Synced(Schema):
+class Synced(Shape):
     """What changed after a revision."""
 
     messages = each(doc.Message, "By `rev`, ascending.")
@@ -131,60 +131,60 @@ class Synced(Schema):
     head = count("The last revision.")
 
 
-class Found(Schema):
+class Found(Shape):
     """A page of messages that match."""
 
     messages = each(doc.Message, "The messages.")
     cursor = text(_CURSOR, null=True)
 
 
-class Marked(Schema):
+class Marked(Shape):
     """How far one has read."""
 
     read_seq = count("Up to here.")
     unread = count("Messages by others after it.")
 
 
-class Refreshed(Schema):
+class Refreshed(Shape):
     """The new token counts."""
 
     user = nested(doc.User)
     expires_at = time_ms("When the new token expires")
 
 
-class Watched(Schema):
+class Watched(Shape):
     """Who is in the rooms now."""
 
     rooms = mapping(fields.Nested(doc.Snapshot), "By the rooms' ids.")
 
 
-class OwnStatus(Schema):
+class OwnStatus(Shape):
     """How the user is, with all devices."""
 
     status = choice("As others see it.", "online", "away", "busy", "invisible")
     text = text("What they say about it.")
 
 
-class Users(Schema):
+class Users(Shape):
     """How users are."""
 
     users = each(doc.User, "Without those who share no readable room with the caller.")
 
 
-class UsersPage(Schema):
+class UsersPage(Shape):
     """A page of those who are in a room, by id."""
 
     users = each(doc.User, "Who is here.")
     cursor = text(_CURSOR, null=True)
 
 
-class Nodes(Schema):
+class Nodes(Shape):
     """The nodes that live."""
 
     nodes = each(doc.NodeEntry, "The nodes.")
 
 
-class ConnectionsPage(Schema):
+class ConnectionsPage(Shape):
     """A page of connections."""
 
     connections = each(doc.ConnectionEntry, "By node and age.")
@@ -192,21 +192,21 @@ class ConnectionsPage(Schema):
     missing = each(fields.String(), "Nodes that did not answer in time.", required=False)
 
 
-class BansPage(Schema):
+class BansPage(Shape):
     """A page of bans, by user."""
 
     bans = each(doc.BanEntry, "Those in force.")
     cursor = text(_CURSOR, null=True)
 
 
-class AuditPage(Schema):
+class AuditPage(Shape):
     """A page of the audit log, newest first."""
 
     entries = each(doc.AuditEntry, "Who did what.")
     cursor = text(_CURSOR, null=True)
 
 
-class Hello(Schema):
+class Hello(Shape):
     """The first event of a connection."""
 
     user = nested(doc.User)
@@ -216,7 +216,7 @@ class Hello(Schema):
     version = text("The server's version.")
 
 
-class Removed(Schema):
+class Removed(Shape):
     """The user is no member any more, or the room is gone."""
 
     room = text("The room's id.")
@@ -224,7 +224,7 @@ class Removed(Schema):
     text = text("What the moderator said about it.", required=False)
 
 
-class MemberChanged(Schema):
+class MemberChanged(Shape):
     """Somebody's membership changed: they have a role now, or left."""
 
     room = text("The room's id.")
@@ -233,7 +233,7 @@ class MemberChanged(Schema):
     left = flag("true if they are a member no more.", required=False)
 
 
-class News(Schema):
+class News(Shape):
     """A member's room that is not joined on this connection has news."""
 
     room = text("The room's id.")
@@ -241,7 +241,7 @@ class News(Schema):
     mention = flag("Whether the user is mentioned.")
 
 
-class SomebodyTypes(Schema):
+class SomebodyTypes(Shape):
     """Somebody types, or does no more."""
 
     room = text("The room's id.")
@@ -249,7 +249,7 @@ class SomebodyTypes(Schema):
     on = flag("Whether they type.")
 
 
-class SomebodyRead(Schema):
+class SomebodyRead(Shape):
     """Somebody has read."""
 
     room = text("The room's id.")
@@ -257,7 +257,7 @@ class SomebodyRead(Schema):
     seq = count("Up to here.")
 
 
-class Notice(Schema):
+class Notice(Shape):
     """Word from the administrators."""
 
     level = choice("How grave it is.", "info", "warning", "critical")
@@ -265,26 +265,26 @@ class Notice(Schema):
     text = text("What they say.")
 
 
-class Gap(Schema):
+class Gap(Shape):
     """The room is suspended on this connection until it is joined again."""
 
     room = text("The room's id.")
     head = count("The last revision when that was.")
 
 
-class Draining(Schema):
+class Draining(Shape):
     """This node is going away."""
 
     reconnect_in_ms = count("It ends this connection about then.")
 
 
-class Expiring(Schema):
+class Expiring(Shape):
     """The token is about to expire."""
 
     expires_at = time_ms("When it does")
 
 
-class PresenceChanged(Schema):
+class PresenceChanged(Shape):
     """What changed in a watched room."""
 
     room = text("The room's id.")
