@@ -209,6 +209,7 @@ class TestConnections:
         """Nothing is done, and the focus is where it was."""
         await go(ada, "Connections")
         await ada.press("Disconnect Bob")
+        await expect(dialog(ada).get_by_label("Reason")).to_be_focused()
         await ada.page.keyboard.press("Escape")
         await expect(dialog(ada)).to_have_count(0)
         await expect(row(ada, "Bob").get_by_role("button")).to_be_focused()
@@ -336,6 +337,7 @@ class TestAudit:
         await ada.press("Ban")
         await wait_said(ada, "bob is banned.")
         await go(ada, "Notices")
+        await expect(ada.page.get_by_text("bob is banned.")).to_have_count(0)
         await ada.page.get_by_label("Room id").fill("nowhere")
         await fill(ada, Text="Hello?")
         await ada.press("Send")

@@ -135,6 +135,11 @@ export class AdminClient {
     this.store.update((state) => ({ ...state, said }))
   }
 
+  /** What was said is of no interest where the user goes next. */
+  hush(): void {
+    this.store.update((state) => ({ ...state, said: null }))
+  }
+
   private isOnline(): boolean {
     return this.store.get().connection.shown.state === 'online'
   }

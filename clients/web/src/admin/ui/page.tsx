@@ -28,6 +28,7 @@ export function Page({ client, onLeave }: { client: AdminClient; onLeave: () => 
 
   useEffect(() => {
     document.title = `${section.label} - Hubbub administration`
+    client.hush()
     if (isFirst.current) isFirst.current = false
     else focusTitle()
   }, [section])

@@ -1,5 +1,5 @@
 import type { ComponentChild, ComponentChildren } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { useStore } from '../../ui/hooks'
 import type { Paged, Pager } from '../pager'
 import { sentenceOf, timeText } from '../words'
@@ -179,7 +179,7 @@ function summaryOf(paged: Paged<unknown, unknown>, empty: string): string {
  */
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => dialog.current?.showModal(), [])
+  useLayoutEffect(() => dialog.current?.showModal(), [])
   return (
     <dialog ref={dialog} aria-labelledby="dialog-title" onClose={props.onClose}>
       <h3 id="dialog-title">{props.title}</h3>
