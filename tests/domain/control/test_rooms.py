@@ -306,7 +306,7 @@ class TestWhenEverythingMayHaveChanged:
         assert outlet_of(tea.bob).of("room:removed") == [{"room": "tea", "reason": "deleted"}]
 
 
-# -- against a model -----------------------------------------------------------------------------------------------------
+# -- against a model ---------------------------------------------------------------------------------------------------
 
 USERS = ("ada", "bob", "cem", "dan")
 ROOMS = ("tea", "pie")
