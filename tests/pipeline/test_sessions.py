@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -298,3 +299,76 @@ class TestRefreshing:
         with pytest.raises(HubbubError, match="unauthorized"):
             await days.sessions.refresh(session, "nonsense")
         assert days.pass_timer(session) == 240
+
+
+class TestEnding:
+    """What administrators end: at once, with a reason, and for as long as it holds."""
+
+    async def test_a_user_is_told_why_in_all_namespaces_of_all_links(self, days: Days) -> None:
+        sessions = [await days.open(namespaces=("/chat", "/presence")), await days.open()]
+        connections = [each for session in sessions for each in session.link.connections.values()]
+        assert days.sessions.end_user("ada", HubbubError("banned")) == 2
+        closing = {"code": "banned", "message": HubbubError("banned").message, "reconnect": False}
+        for connection in connections:
+            assert isinstance(connection, LooseConnection)
+            assert connection.did == [("closing", closing), ("<disconnect>", None)]
+        assert days.sessions.end_user("eve", HubbubError("banned")) == 0
+
+    async def test_what_they_had_sent_before_is_refused(self, days: Days) -> None:
+        session = await days.open()
+        days.sessions.check(session)
+        days.sessions.end_user("ada", HubbubError("banned"))
+        with pytest.raises(HubbubError, match="banned"):
+            days.sessions.check(session)
+
+    async def test_only_what_stands_on_an_older_token_or_was_there_before(self, days: Days) -> None:
+        session = await days.open()
+        session.link.opened_at = 5000
+        error = HubbubError("unauthorized")
+        assert days.sessions.end_user("ada", error, issued_before=session.identity.issued_at - 1) == 0
+        assert days.sessions.end_user("ada", error, opened_before=4999) == 0
+        assert days.sessions.end_user("ada", error, opened_before=5000) == 1
+        assert days.sessions.end_user("ada", error, opened_before=5000) == 0
+
+    async def test_one_token_or_one_connection(self, days: Days) -> None:
+        first, second, third = [await days.open() for _ in range(3)]
+        second.identity = replace(second.identity, jti="t2")
+        assert days.sessions.end_jti("t1", HubbubError("unauthorized")) == 0
+        assert days.sessions.end_jti("t2", HubbubError("unauthorized")) == 1
+        assert not days.sessions.end_connection("nobody", HubbubError("forbidden"))
+        assert days.sessions.end_connection(first.link.connections["/chat"].id, HubbubError("forbidden"))
+        assert days.sessions.end_connection(third.link.id, HubbubError("forbidden"))
+        assert [session.ended is not None for session in (first, second, third)] == [True, True, True]
+
+    async def test_who_is_kept_out_does_not_come_in_with_any_token(self, days: Days) -> None:
+        session = await days.open()
+        before = session.identity
+
+        def guard(identity: Identity) -> None:
+            raise HubbubError("banned")
+
+        days.sessions.guard = guard
+        with pytest.raises(HubbubError, match="banned"):
+            await days.sessions.open(link_of(), days.token())
+        with pytest.raises(HubbubError, match="banned"):
+            await days.sessions.open(session.link, days.token(seconds=900))
+        with pytest.raises(HubbubError, match="banned"):
+            await days.sessions.refresh(session, days.token(seconds=900))
+        assert session.identity is before
+
+    async def test_a_link_that_was_ended_may_begin_anew_once_all_has_left_it(self, days: Days) -> None:
+        session = await days.open()
+        days.sessions.end_user("ada", HubbubError("forbidden"))
+        with pytest.raises(HubbubError, match="forbidden"):
+            await days.sessions.open(session.link, days.token())
+        days.sessions.close(session.link)
+        assert await days.sessions.open(session.link, days.token()) is session
+        days.sessions.check(session)
+        assert days.sessions.end_user("ada", HubbubError("banned")) == 1
+
+    async def test_nothing_is_kept_of_links_that_are_gone(self, days: Days) -> None:
+        sessions = [await days.open() for _ in range(3)]
+        for session in sessions:
+            days.sessions.close(session.link)
+            days.sessions.close(session.link)
+        assert days.sessions._by_user == {}
