@@ -116,6 +116,29 @@ class TestANodeThatDrains:
                 await socket.close()
 
 
+class TestATableThatChanges:
+    async def test_who_is_connected_stays_and_who_has_no_node_any_more_is_told(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        def without_n3(text: str) -> str:
+            lines = text.splitlines(keepends=True)
+            kept = [line for line in lines if "hubbub_node_n3;" not in line and "# n3\n" not in line]
+            assert len(lines) - len(kept) == 3  # One in each group of all, and one in the map.
+            return "".join(kept)
+
+        async with running_trio(tmp_path) as trio, node_host() as host, crowd(trio, host, each=3) as visitors:
+            sid = await opened_at(trio, "n3", http)
+            trio.nginx.reload(without_n3)
+            url = f"{trio.url}/socket.io/?EIO=4&transport=polling&sid={sid}"
+            async with asyncio.timeout(20), aiohttp.ClientSession(headers={"Connection": "close"}) as anew:
+                while await posted(url, anew) != 400:
+                    await asyncio.sleep(0.05)
+                assert {(await handshake(trio.url, anew))[:3] for _ in range(20)} == {"n1.", "n2."}
+            await asyncio.gather(*(visitor.ask() for visitor in visitors if visitor.nodes[-1] != "n3"))
+            stayed = [visitor for visitor in visitors if visitor.nodes[0] != "n3" or visitor.way == "websocket"]
+            assert [visitor.client.news.disconnects for visitor in stayed if visitor.client.news.disconnects] == []
+
+
 class TestANodeThatIsFrozen:
     async def test_newcomers_are_taken_by_another(self, tmp_path: Path, http: aiohttp.ClientSession) -> None:
         def impatient(text: str) -> str:
@@ -135,4 +158,10 @@ class TestANodeThatIsFrozen:
 
 async def status_of(url: str, http: aiohttp.ClientSession) -> int:
     async with http.get(url) as answer:
+        return answer.status
+
+
+async def posted(url: str, http: aiohttp.ClientSession) -> int:
+    """The status of a POST: it is answered at once, as a poll is not."""
+    async with http.post(url, data="40/nowhere,") as answer:
         return answer.status

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -116,6 +117,12 @@ class RunningNginx:
     @property
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def reload(self, edit: Callable[[str], str]) -> None:
+        """Change the configuration, and have Nginx load it. Old workers stay for those who are connected."""
+        path = self.directory / "nginx.conf"
+        path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+        self.process.send_signal(signal.SIGHUP)
 
     def log(self) -> list[LogLine]:
         lines = (self.directory / "access.log").read_text(encoding="utf-8").splitlines(keepends=True)
