@@ -167,7 +167,7 @@ class TestTwoNodes:
     async def test_a_capacity_and_a_crowd_are_decided_one_after_the_other(self, node: Node, other: Node) -> None:
         room = await new_room(node)
         crowd = [node.members.join(room.uid, person(f"u{n}"), at=5) for n in range(20)]
-        shrinking = [update_room(other.server, room.uid, values={"capacity": most}) for most in range(20, 1, -1)]
+        shrinking = [update_room(other.server, room.uid, values={"capacity": most}, at=NOW_MS) for most in range(20, 1, -1)]
         await asyncio.gather(*crowd, *shrinking, return_exceptions=True)
         await whole_room(node.server, room)
 

@@ -95,7 +95,7 @@ class TestChanging:
         room = await new_room(server)
         versions = []
         for values in ({"title": "New"}, {"capacity": 5}, {"capacity": 5}):
-            await update_room(server, room.uid, values=values)
+            await update_room(server, room.uid, values=values, at=NOW_MS)
             document = await server.rooms.find_one({"uid": room.uid})
             assert document is not None
             versions.append(document["v"])
@@ -113,7 +113,7 @@ class TestChanging:
         monkeypatch.setattr(mongo_rooms, "newest_revision", head_of_a_room_that_goes)
         for values in ({"title": "New"}, {"capacity": 5}):
             with pytest.raises(HubbubError) as refused:
-                await update_room(server, room.uid, values=values)
+                await update_room(server, room.uid, values=values, at=NOW_MS)
             assert refused.value.code == "not_found"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -27,6 +28,7 @@ from hubbub.history.base import (
     Change,
     Insert,
     Landing,
+    Ledger,
     Left,
     Message,
     MessagePage,
@@ -44,6 +46,7 @@ from hubbub.history.base import (
 from hubbub.history.mongo_batch import TOO_FAST, Committer
 from hubbub.history.mongo_errors import RETRY_AFTER_S, translated
 from hubbub.history.mongo_incarnation import read_incarnation
+from hubbub.history.mongo_ledger import MongoLedger
 from hubbub.history.mongo_marks import mark_read
 from hubbub.history.mongo_membership import Memberships
 from hubbub.history.mongo_messages import MessageReader
@@ -86,11 +89,13 @@ class MongoHistory:
         self._listeners = listeners
         self._parts: _Parts | None = None
         self._incarnation = ""
+        self._origin = secrets.token_hex(8)
+        self._ledger = MongoLedger(lambda: self._open_parts.server, origin=self._origin, clock=clock)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        server = MongoServer(self._uri, listeners=self._listeners)
+        server = MongoServer(self._uri, listeners=self._listeners, origin=self._origin)
         try:
             await server.connect()
             async with translated():
@@ -112,6 +117,10 @@ class MongoHistory:
     @property
     def incarnation(self) -> str:
         return self._incarnation
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
 
     @property
     def _open_parts(self) -> _Parts:
@@ -171,6 +180,10 @@ class MongoHistory:
         async with translated(CALL_S):
             return await self._open_parts.reader.heads(uids)
 
+    async def seqs_of(self, uid: str, sender: str, *, below: int, limit: int) -> Sequence[int]:
+        async with translated(CALL_S):
+            return await self._open_parts.reader.seqs_of(uid, sender, below=below, limit=limit)
+
     async def search(
         self, *, uids: Sequence[str], public: bool, phrases: Sequence[str], limit: int, cursor: str | None
     ) -> SearchPage:
@@ -193,6 +206,10 @@ class MongoHistory:
         async with translated(CALL_S):
             return await lists.read_room(self._open_parts.server, id, now=self._clock())
 
+    async def rooms_at(self, uids: Sequence[str]) -> Mapping[str, Room]:
+        async with translated(CALL_S):
+            return await lists.read_rooms_at(self._open_parts.server, uids)
+
     async def update_room(
         self,
         uid: str,
@@ -204,7 +221,7 @@ class MongoHistory:
     ) -> Room:
         values = {"title": title, "topic": topic, "capacity": capacity, "slow_mode_s": slow_mode_s}
         async with translated(CALL_S):
-            return await rooms.update_room(self._open_parts.server, uid, values=values)
+            return await rooms.update_room(self._open_parts.server, uid, values=values, at=self._clock())
 
     async def delete_room(self, uid: str) -> bool:
         parts = self._open_parts
@@ -262,6 +279,10 @@ class MongoHistory:
         async with translated(CALL_S):
             return await lists.read_standing(self._open_parts.server, uid, user, now=self._clock())
 
+    async def standings_at(self, pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Standing]:
+        async with translated(CALL_S):
+            return await lists.read_standings_at(self._open_parts.server, pairs, now=self._clock())
+
     async def standings_of(self, user: str) -> Mapping[str, Standing]:
         async with translated(CALL_S):
             return await lists.read_standings_of(self._open_parts.server, user, now=self._clock())
@@ -284,9 +305,9 @@ class MongoHistory:
         async with translated():
             return await self._open_parts.memberships.join(uid, person, at=at, role=role, need_invite=need_invite)
 
-    async def leave(self, uid: str, user: str) -> Left:
+    async def leave(self, uid: str, user: str, *, kicked: bool = False, text: str = "") -> Left:
         async with translated():
-            return await self._open_parts.memberships.leave(uid, user)
+            return await self._open_parts.memberships.leave(uid, user, kicked=kicked, text=text)
 
     async def invite(self, uid: str, person: Person, *, at: int) -> Standing | None:
         async with translated():
@@ -300,9 +321,11 @@ class MongoHistory:
         async with translated():
             return await self._open_parts.memberships.mute(uid, user, until=until)
 
-    async def ban(self, uid: str, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
+    async def ban(
+        self, uid: str, user: str, *, until: int, text: str = ""
+    ) -> tuple[Standing, bool, int, Standing | None]:
         async with translated():
-            return await self._open_parts.memberships.ban(uid, user, until=until)
+            return await self._open_parts.memberships.ban(uid, user, until=until, text=text)
 
     async def mark_read(self, uid: str, user: str, seq: int) -> tuple[int, int]:
         async with translated(CALL_S):

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from hubbub.history import standing_rules as rules
 from hubbub.history.base import MEMBER_ROLES, Left, Person, Role, Standing
 
-__all__ = ["Book", "Changed"]
+__all__ = ["Book", "Changed", "Told", "Why"]
+
+Why = Literal["joined", "left", "kicked", "invited", "role", "heir", "muted", "banned", "unbanned", "created"]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a record of the control log says of a change: see `RecordKind`, `standing`."""
+
+    user: str
+    why: Why
+    was: Role | None
+    role: Role | None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Book:
         """How many members the room has by now."""
         self.people: dict[str, tuple[Person, int]] = {}
         """Who is to be remembered, by id, and when they were seen."""
+        self.told: list[Told] = []
+        """What the log is to be told, in the order of the changes."""
         self._capacity = capacity
         self._newest = newest
         self._before = {standing.user: standing for standing in (*line, *standings)}
@@ -80,37 +96,40 @@ class Book:
             capacity=self._capacity,
             newest=lambda: self._newest,
         )
-        self._put(standing)
+        self._change(before, standing, "joined")
         self.people[person.id] = person, at
         self.members += 1
         return standing, True, self.members
 
-    def leave(self, user: str) -> Left:
+    def leave(self, user: str, *, kicked: bool = False, text: str = "") -> Left:
         before = self._standing(user)
         if before.role is None:
             return Left(self.members, standing=rules.said(before))
         after = rules.left(before)
-        self._put(after)
+        self._change(before, after, "kicked" if kicked else "left", text)
         heir = self._end_membership(before)
         return Left(self.members, before.role, rules.said(after), heir)
 
     def invite(self, person: Person, *, at: int) -> Standing | None:
-        invited = rules.invited(self._standing(person.id), at=at)
+        before = self._standing(person.id)
+        invited = rules.invited(before, at=at)
         if invited is not None:
-            self._put(invited)
+            self._change(before, invited, "invited")
             self.people[person.id] = person, at
         return invited
 
     def set_role(self, user: str, role: Role) -> Standing:
         before = self._standing(user)
-        return self._put(rules.with_role(before, role, owned_without=lambda: self._is_owned_without(user)))
+        standing = rules.with_role(before, role, owned_without=lambda: self._is_owned_without(user))
+        return self._change(before, standing, "role")
 
     def mute(self, user: str, *, until: int) -> Standing:
-        return self._put(replace(self._standing(user), muted_until=until))
-
-    def ban(self, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
         before = self._standing(user)
-        standing = self._put(rules.banned(before, until=until))
+        return self._change(before, replace(before, muted_until=until), "muted")
+
+    def ban(self, user: str, *, until: int, text: str = "") -> tuple[Standing, bool, int, Standing | None]:
+        before = self._standing(user)
+        standing = self._change(before, rules.banned(before, until=until), "banned" if until else "unbanned", text)
         if until == 0 or not _is_member(before):
             return standing, False, self.members, None
         heir = self._end_membership(before)
@@ -121,7 +140,9 @@ class Book:
     def _standing(self, user: str) -> Standing:
         return self._now.get(user) or Standing(user)
 
-    def _put(self, standing: Standing) -> Standing:
+    def _change(self, before: Standing, standing: Standing, why: Why, text: str = "") -> Standing:
+        if standing != before:
+            self.told.append(Told(standing.user, why, before.role, standing.role, text))
         self._now[standing.user] = standing
         return standing
 
@@ -135,7 +156,8 @@ class Book:
         line = [standing for standing in self._now.values() if _is_member(standing)]
         if not line:
             return None
-        return self._put(replace(min(line, key=_place_in_line), role="owner"))
+        heir = min(line, key=_place_in_line)
+        return self._change(heir, replace(heir, role="owner"), "heir")
 
     def _is_owned_without(self, user: str) -> bool:
         return any(standing.role == "owner" and standing.user != user for standing in self._now.values())

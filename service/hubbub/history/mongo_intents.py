@@ -5,10 +5,14 @@ their standing. So a change is decided by one conditional update of the room's d
 was read, raises it, sets the count, and leaves the standings that follow from it as `pending`, the room's intent. From
 then on the change stands, whoever dies. Then the standings are written, and only then anybody is told.
 
-Writing them can be repeated, by anybody, at any time: each standing bears the version of the intent that it is of, and
-is replaced only by a higher one. Whoever is about to change the room writes a pending intent first, before reading the
-standings that decide. Whoever only reads writes it if it is older than a moment, because then its author has probably
-died; a younger one has not been acknowledged to anybody.
+With the standings go the records of the control log, which the intent holds as well: they are appended before anybody
+is told, and before the intent is taken away, so they are there whoever dies. Their keys are made from the room, the
+version and their place, so that they come once.
+
+Writing all this can be repeated, by anybody, at any time: each standing bears the version of the intent that it is of,
+and is replaced only by a higher one. Whoever is about to change the room writes a pending intent first, before reading
+the standings that decide. Whoever only reads writes it if it is older than a moment, because then its author has
+probably died; a younger one has not been acknowledged to anybody.
 
 A standing that says nothing any more must not be deleted: an author who was slow would put an old one in its place. It
 stays for a day as a tombstone, with the time in `ended`, and an index that expires takes it away.
@@ -17,19 +21,21 @@ stays for a day as a tombstone, with the time in `ended`, and an index that expi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo import InsertOne, UpdateOne
 
-from hubbub.history.base import Standing
-from hubbub.history.mongo_book import Changed
+from hubbub.history.base import Entry, Standing
+from hubbub.history.mongo_book import Changed, Told
 from hubbub.history.mongo_people import write_all
 from hubbub.history.mongo_server import Documents, MongoServer
 
 __all__ = [
     "LIVING",
     "WITHOUT_PENDING",
+    "carry_out",
     "clear_intent",
     "find_room",
     "intent_of",
@@ -48,7 +54,7 @@ MOMENT_MS: Final = 1000
 LIVING: Final[_Document] = {"ended": None}
 """Of standings: those that are not tombstones."""
 
-WITHOUT_PENDING: Final[_Document] = {"pending.standings": False}
+WITHOUT_PENDING: Final[_Document] = {"pending.standings": False, "pending.told": False}
 """The room with the version and the age of its intent; what it intends may be long."""
 
 EPOCH: Final = datetime(1970, 1, 1)
@@ -71,9 +77,17 @@ def standing_of(document: _Document) -> Standing:
     )
 
 
-def intent_of(version: int, changed: Sequence[Changed], *, at: int) -> dict[str, Any]:
-    """The intent to bring about these standings."""
-    return {"v": version, "at": at, "standings": [_entry(each) for each in changed]}
+def intent_of(
+    version: int, changed: Sequence[Changed], *, at: int, told: Sequence[Told] = (), origin: str = ""
+) -> dict[str, Any]:
+    """The intent to bring about these standings, and to tell this of them; `origin` is whose it is."""
+    return {
+        "v": version,
+        "at": at,
+        "origin": origin,
+        "standings": [_entry(each) for each in changed],
+        "told": [asdict(each) for each in told],
+    }
 
 
 def is_left_behind(room: _Document, *, now: int) -> bool:
@@ -91,15 +105,27 @@ async def find_room(server: MongoServer, uid: str, *, now: int) -> dict[str, Any
 
 
 async def settle(server: MongoServer, uid: str) -> None:
-    """Write the standings that the room's intent asks for, and take it from the room."""
+    """Do what the room's intent asks for, and take it from the room."""
     room = await server.rooms.find_one({"uid": uid}, {"pending": True})
     if room is not None and room.get("pending") is not None:
-        await write_standings(server.standings, uid, room["pending"])
+        await carry_out(server, uid, room["pending"])
         await clear_intent(server.rooms, room["_id"], uid, room["pending"]["v"])
 
 
+async def carry_out(server: MongoServer, uid: str, intent: _Document) -> None:
+    """Write what is intended, and tell the log. Complete when it returns; may be repeated."""
+    await write_standings(server.standings, uid, intent)
+    # One that was left by an older version of the service tells nothing.
+    entries = [
+        Entry("standing", f"{uid}.{intent['v']}.{place}", intent["at"], {"room": uid, **told})
+        for place, told in enumerate(intent.get("told", ()))
+    ]
+    if entries:
+        await server.log.append(entries, origin=intent["origin"])
+
+
 async def write_standings(standings: Documents, uid: str, intent: _Document) -> None:
-    """Write what is intended, unless the like or something newer is there. Complete when it returns."""
+    """Write the standings that are intended, unless the like or something newer is there. Complete when it returns."""
     refused = await write_all(standings, [_first_write(uid, entry, intent) for entry in intent["standings"]])
     # There is such a standing, of this version or a higher one; or one was being made that moment, and is lower.
     await write_all(standings, [_update(uid, intent["standings"][index], intent) for index in refused])

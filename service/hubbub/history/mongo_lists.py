@@ -159,6 +159,28 @@ async def read_standing(server: MongoServer, uid: str, user: str, *, now: int) -
     return None if found is None else said(standing_of(found))
 
 
+async def read_rooms_at(server: MongoServer, uids: Sequence[str]) -> dict[str, Room]:
+    """As `History.rooms_at`."""
+    found = await server.rooms.find({"uid": {"$in": [*uids]}}, WITHOUT_PENDING, batch_size=AT_ONCE).to_list(None)
+    return {document["uid"]: room_of(document, head=0) for document in found}
+
+
+async def read_standings_at(
+    server: MongoServer, pairs: Sequence[tuple[str, str]], *, now: int
+) -> dict[tuple[str, str], Standing]:
+    """As `History.standings_at`."""
+    uids = list(dict.fromkeys(uid for uid, _ in pairs))
+    rooms = await server.rooms.find(
+        {"uid": {"$in": uids}}, {"uid": True, "pending.v": True, "pending.at": True}, batch_size=AT_ONCE
+    ).to_list(None)
+    await asyncio.gather(*(settle(server, room["uid"]) for room in rooms if is_left_behind(room, now=now)))
+    living = {room["uid"] for room in rooms}
+    ids = [standing_id(uid, user) for uid, user in dict.fromkeys(pairs) if uid in living]
+    found = await server.standings.find({"_id": {"$in": ids}, **LIVING}, batch_size=AT_ONCE).to_list(None)
+    standings = ((document["room"], said(standing_of(document))) for document in found)
+    return {(uid, standing.user): standing for uid, standing in standings if standing is not None}
+
+
 async def read_standings_of(server: MongoServer, user: str, *, now: int) -> dict[str, Standing]:
     """As `History.standings_of`. Standings stay in memory while their users are connected: a room's uid and a role
     are kept once for all of its members.

@@ -22,7 +22,7 @@ from hubbub.errors import HubbubError
 from hubbub.history.base import Left, Person, Role, Standing
 from hubbub.history.mongo_book import Book
 from hubbub.history.mongo_errors import RETRY_AFTER_S, as_hubbub_error
-from hubbub.history.mongo_intents import clear_intent, intent_of, standing_id, standing_of, write_standings
+from hubbub.history.mongo_intents import carry_out, clear_intent, intent_of, standing_id, standing_of
 from hubbub.history.mongo_marks import newest_seq
 from hubbub.history.mongo_people import AT_ONCE, read_people, remember_new
 from hubbub.history.mongo_server import CALL_TIMEOUT_MS, MongoServer
@@ -98,9 +98,10 @@ class Memberships:
             newest=True,
         )
 
-    async def leave(self, uid: str, user: str) -> Left:
+    async def leave(self, uid: str, user: str, *, kicked: bool = False, text: str = "") -> Left:
+        _check_text(text)
         try:
-            return await self._submit(uid, user, lambda book: book.leave(user), line=True)
+            return await self._submit(uid, user, lambda book: book.leave(user, kicked=kicked, text=text), line=True)
         except HubbubError as error:
             if error.code != "not_found":
                 raise
@@ -116,8 +117,11 @@ class Memberships:
     async def mute(self, uid: str, user: str, *, until: int) -> Standing:
         return await self._submit(uid, user, lambda book: book.mute(user, until=until))
 
-    async def ban(self, uid: str, user: str, *, until: int) -> tuple[Standing, bool, int, Standing | None]:
-        return await self._submit(uid, user, lambda book: book.ban(user, until=until), line=True)
+    async def ban(
+        self, uid: str, user: str, *, until: int, text: str = ""
+    ) -> tuple[Standing, bool, int, Standing | None]:
+        _check_text(text)
+        return await self._submit(uid, user, lambda book: book.ban(user, until=until, text=text), line=True)
 
     # -- lanes -------------------------------------------------------------------------------------------------------
 
@@ -203,13 +207,14 @@ class Memberships:
             return [HubbubError("not_found", "There is no such room.") for _ in batch]
         pending = room.get("pending")
         if pending is not None and pending["v"] != self._written.get(uid):
-            await write_standings(self._server.standings, uid, pending)
+            await carry_out(self._server, uid, pending)
         book, known = await self._open_book(room, batch)
         outcomes = [_outcome(change, book) for change in batch]
         changed = book.changed()
         if not changed:
             return outcomes
-        intent = intent_of(int(room.get("v", 0)) + 1, changed, at=self._clock())
+        version = int(room.get("v", 0)) + 1
+        intent = intent_of(version, changed, at=self._clock(), told=book.told, origin=self._server.log.origin)
         updated, _ = await asyncio.gather(
             self._server.rooms.update_one(
                 {"_id": room["_id"], "uid": uid, "v": room.get("v")},
@@ -220,7 +225,7 @@ class Memberships:
         )
         if updated.matched_count == 0:
             return None
-        await write_standings(self._server.standings, uid, intent)
+        await carry_out(self._server, uid, intent)
         self._remember_written(uid, intent["v"])
         self._clear_soon(room["_id"], uid, intent["v"])
         return outcomes

@@ -60,6 +60,15 @@ class MessageReader:
         )
         return None if floor is None or found is None else _above(found, floor)
 
+    async def seqs_of(self, uid: str, sender: str, *, below: int, limit: int) -> list[int]:
+        """As `History.seqs_of`."""
+        floor = await self._floor(uid)
+        if floor is None:
+            return []
+        query = {"room": uid, "sender": sender, "gone": False, "seq": {"$gt": floor, "$lt": below}}
+        found = self._messages.find(query, {"seq": True}, batch_size=limit).sort("seq", -1).limit(limit)
+        return [int(document["seq"]) for document in await found.to_list(None)]
+
     async def head(self, uid: str) -> int:
         return (await self._head_and_floor(uid))[0]
 

@@ -7,6 +7,7 @@ everywhere else is its uid.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -15,15 +16,25 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from hubbub.errors import HubbubError
-from hubbub.history.base import MEMBER_ROLES, Person, Room, Standing
+from hubbub.history.base import MEMBER_ROLES, Entry, Person, Room, Standing
 from hubbub.history.mongo_batch import newest_revision
-from hubbub.history.mongo_book import Changed
+from hubbub.history.mongo_book import Changed, Told
 from hubbub.history.mongo_errors import as_hubbub_error
-from hubbub.history.mongo_intents import WITHOUT_PENDING, clear_intent, intent_of, write_standings
+from hubbub.history.mongo_intents import WITHOUT_PENDING, carry_out, clear_intent, intent_of
 from hubbub.history.mongo_people import read_people, remember_new
 from hubbub.history.mongo_server import Documents, MongoServer
 
-__all__ = ["bury_slice", "create_room", "delete_room", "fold", "room_of", "update_room"]
+__all__ = [
+    "WAKE_MS",
+    "bury_slice",
+    "create_room",
+    "delete_room",
+    "fold",
+    "room_of",
+    "say_deleted",
+    "say_updated",
+    "update_room",
+]
 
 SLICE_DOCUMENTS: Final = 500
 """How many messages, and how many standings, of a deleted room go in one command."""
@@ -56,7 +67,9 @@ def room_of(document: Mapping[str, Any], *, head: int) -> Room:
 async def create_room(server: MongoServer, room: Room, members: Sequence[tuple[Standing, Person]], *, at: int) -> Room:
     """As `History.create_room`; `at` is the time now. The room is there with the intent to have these members."""
     count = sum(standing.role in MEMBER_ROLES for standing, _ in members)
-    intent = intent_of(1, [Changed(standing, is_new=True, marks=True) for standing, _ in members], at=at)
+    told = [Told(standing.user, "created", None, standing.role) for standing, _ in members if standing.role is not None]
+    changed = [Changed(standing, is_new=True, marks=True) for standing, _ in members]
+    intent = intent_of(1, changed, at=at, told=told, origin=server.log.origin)
     document = {
         "_id": room.id,
         "uid": room.uid,
@@ -77,7 +90,7 @@ async def create_room(server: MongoServer, room: Room, members: Sequence[tuple[S
     except DuplicateKeyError:
         raise HubbubError("conflict", "There is a room of this id.") from None
     await asyncio.gather(
-        write_standings(server.standings, room.uid, intent),
+        carry_out(server, room.uid, intent),
         _remember(server.people, [(person, room.created_at) for _, person in members]),
     )
     try:
@@ -87,8 +100,10 @@ async def create_room(server: MongoServer, room: Room, members: Sequence[tuple[S
     return replace(room, head=0, members=count)
 
 
-async def update_room(server: MongoServer, uid: str, *, values: Mapping[str, str | int | None]) -> Room:
-    """As `History.update_room`; `values` are its keyword arguments.
+async def update_room(server: MongoServer, uid: str, *, values: Mapping[str, str | int | None], at: int) -> Room:
+    """As `History.update_room`; `values` are its keyword arguments, and `at` is the time now.
+
+    The update leaves in the room's document that the log is to be told of it, until it was.
 
     A capacity raises the room's version: whoever lets somebody in at that moment has counted with the old one, and has
     to count again. That the members fit is decided by the update itself.
@@ -106,7 +121,8 @@ async def update_room(server: MongoServer, uid: str, *, values: Mapping[str, str
     if "title" in changes:
         changes["folded"] = fold(document["_id"], changes["title"])
     query: dict[str, Any] = {"_id": document["_id"], "uid": uid}
-    update: dict[str, Any] = {"$set": changes}
+    unsaid = {"key": f"{uid}.{secrets.token_hex(6)}", "at": at, "origin": server.log.origin}
+    update: dict[str, Any] = {"$set": changes, "$push": {"unsaid": unsaid}}
     if "capacity" in changes:
         query["members"] = {"$lte": changes["capacity"]}
         update["$inc"] = {"v": 1}
@@ -114,11 +130,20 @@ async def update_room(server: MongoServer, uid: str, *, values: Mapping[str, str
         query, update, WITHOUT_PENDING, return_document=ReturnDocument.AFTER
     )
     if updated is not None:
+        await say_updated(server, document["_id"], uid, [unsaid])
         return room_of(updated, head=head)
     document = await server.rooms.find_one({"uid": uid}, {"members": True})
     if document is None:
         raise _no_room()
     raise HubbubError("conflict", f"The room has {document['members']} members already.")
+
+
+async def say_updated(server: MongoServer, id: str, uid: str, unsaid: Sequence[Mapping[str, Any]]) -> None:
+    """Tell the log of updates of a room, and then forget that it was to be told."""
+    for each in unsaid:
+        await server.log.append([Entry("room", each["key"], each["at"], {"room": uid})], origin=each["origin"])
+    keys = [each["key"] for each in unsaid]
+    await server.rooms.update_one({"_id": id, "uid": uid}, {"$pull": {"unsaid": {"key": {"$in": keys}}}})
 
 
 async def delete_room(server: MongoServer, uid: str, *, at: int) -> bool:
@@ -129,8 +154,19 @@ async def delete_room(server: MongoServer, uid: str, *, at: int) -> bool:
     if document is None:
         return False
     # First, so that a room which is gone has its grave, whoever dies in between. That of a living one does no harm.
-    await server.graveyard.update_one({"_id": uid}, {"$max": {"at": at}}, upsert=True)
-    return (await server.rooms.delete_one({"_id": document["_id"], "uid": uid})).deleted_count == 1
+    epitaph = {"id": document["_id"], "origin": server.log.origin}
+    await server.graveyard.update_one({"_id": uid}, {"$max": {"at": at}, "$set": {"unsaid": epitaph}}, upsert=True)
+    is_gone = (await server.rooms.delete_one({"_id": document["_id"], "uid": uid})).deleted_count == 1
+    # Whoever was slower tells it too: the key is the same, and the quicker one may have died.
+    await say_deleted(server, uid, epitaph, at=at)
+    return is_gone
+
+
+async def say_deleted(server: MongoServer, uid: str, unsaid: Mapping[str, Any], *, at: int) -> None:
+    """Tell the log that a room is gone, which it is, and then forget that it was to be told."""
+    entry = Entry("deleted", f"{uid}.deleted", at, {"room": uid, "id": unsaid["id"]})
+    await server.log.append([entry], origin=unsaid["origin"])
+    await server.graveyard.update_one({"_id": uid}, {"$unset": {"unsaid": ""}})
 
 
 async def bury_slice(server: MongoServer, *, now: int) -> bool:
@@ -147,7 +183,7 @@ async def bury_slice(server: MongoServer, *, now: int) -> bool:
         )
         if messages + standings:
             return True
-        if abs(now - grave["at"]) > WAKE_MS:
+        if abs(now - grave["at"]) > WAKE_MS and "unsaid" not in grave:
             await server.graveyard.delete_one({"_id": uid})
     return False
 

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import pymongo
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandListener
@@ -23,20 +22,14 @@ from pymongo.read_concern import ReadConcern
 
 from hubbub.errors import StoreError
 from hubbub.history.mongo_errors import as_store_error
+from hubbub.history.mongo_log import CALL_TIMEOUT_MS, Documents, Log
 
 __all__ = ["CALL_TIMEOUT_MS", "DEFAULT_DATABASE", "Documents", "MongoServer", "place"]
-
-Documents = AsyncCollection[dict[str, Any]]
 
 DEFAULT_DATABASE: Final = "hubbub"
 
 SCHEMA_VERSION: Final = 1
 """Raised with each change of the documents that an older version would not understand; `MIGRATIONS` has the way."""
-
-CALL_TIMEOUT_MS: Final = 5_000
-"""After this a call fails as `unavailable`, whatever it waited for: a server, a connection, an answer. Shorter than the
-deadline of an event; an election may take longer, and then those who are refused come again.
-"""
 
 CONNECT_TIMEOUT_MS: Final = 3_000
 
@@ -52,7 +45,14 @@ writing of an older one, which is a few calls' timeouts.
 """
 
 INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
-    "rooms": (IndexModel([("uid", ASCENDING)], name="uid"), IndexModel([("kind", ASCENDING), ("_id", ASCENDING)])),
+    "rooms": (
+        IndexModel([("uid", ASCENDING)], name="uid"),
+        IndexModel([("kind", ASCENDING), ("_id", ASCENDING)]),
+        IndexModel([("pending.at", ASCENDING)], sparse=True),
+        IndexModel([("unsaid.at", ASCENDING)], sparse=True),
+    ),
+    "log": (IndexModel([("key", ASCENDING)], unique=True),),
+    "audit": (IndexModel([("at", DESCENDING), ("_id", DESCENDING)]),),
     "messages": (
         IndexModel([("room", ASCENDING), ("seq", ASCENDING)], unique=True),
         IndexModel([("room", ASCENDING), ("revs", ASCENDING)], unique=True),
@@ -73,8 +73,9 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
 
 `room, seq` is a room in its order; `room, revs` lets no revision be claimed twice, and finds what a revision changed;
 `room, sender, key` lets no message be sent twice; `room, rev` finds what changed after a revision, and the head.
-`words, scope, …` is searched by: the word comes first, since it tells most messages apart, and after the scope comes
-the order of the answer.
+`pending` and `unsaid` hold what was left half done (`mongo_mending`), nearly always nothing. The number of a record in
+the log is its `_id`. `words, scope, …` is searched by: the word comes first, since it tells most messages apart, and
+after the scope comes the order of the answer.
 """
 
 
@@ -84,9 +85,11 @@ def place(uri: str) -> str:
 
 
 class MongoServer:
-    """The client and its collections. Made on the event loop; `connect` may be called again after it failed."""
+    """The client and its collections. Made on the event loop; `connect` may be called again after it failed. `origin`
+    is this process, in the control log.
+    """
 
-    def __init__(self, uri: str, *, listeners: Sequence[CommandListener] = ()) -> None:
+    def __init__(self, uri: str, *, listeners: Sequence[CommandListener] = (), origin: str = "") -> None:
         self._where = place(uri)
         try:
             with warnings.catch_warnings():
@@ -115,6 +118,11 @@ class MongoServer:
         self.people: Documents = self.database["people"]
         self.graveyard: Documents = self.database["graveyard"]
         self.meta: Documents = self.database["meta"]
+        self.log = Log(self.database["log"], origin=origin)
+        self.audit: Documents = self.database["audit"]
+        self.bans: Documents = self.database["bans"]
+        self.revocations: Documents = self.database["revocations"]
+        self.beats: Documents = self.database["beats"]
 
     async def connect(self) -> None:
         """See that the server is one that keeps the promises, then migrate and make the indexes.
@@ -129,7 +137,10 @@ class MongoServer:
             raise as_store_error(error, self._where) from error
 
     async def close(self) -> None:
-        """Ends the driver's sessions at the server, if it answers, and lets go of it either way."""
+        """Finishes what is on its way to the log, ends the driver's sessions at the server, if it answers, and lets go
+        of it either way.
+        """
+        await self.log.close()
         with pymongo.timeout(CLOSE_S):
             await self.client.close()
 
