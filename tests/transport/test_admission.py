@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -661,3 +662,62 @@ class TestBounds:
         line.end(1)
         await line.wait_idle()
         assert line.of("ack") == [0, 1]
+
+
+class TestContext:
+    """All steps of an event are in one context, which is not that of any other, whoever drives it."""
+
+    @pytest.mark.parametrize("order", list(Order))
+    @pytest.mark.parametrize("takes", [False, True])
+    async def test_what_is_set_before_a_pause_can_be_taken_back_after(
+        self, eager: bool, order: Order, takes: bool
+    ) -> None:
+        variable: ContextVar[int] = ContextVar("variable", default=0)
+        answers: list[Any] = []
+        futures = [asyncio.get_running_loop().create_future() for _ in range(3)]
+
+        async def work(incoming: Incoming) -> Any:
+            number = incoming.args[0]
+            token = variable.set(variable.get() + number)
+            if takes:
+                incoming.admitted()
+            await futures[number]
+            seen = variable.get()
+            variable.reset(token)
+            incoming.admitted()
+            return seen, variable.get()
+
+        lane = Lane()
+        for number in range(3):
+            lane.admit("event", (number,), order=order, work=work, reply=answers.append, eager=eager)
+        async with asyncio.timeout(TIMEOUT_S):
+            for future in futures:
+                await asyncio.sleep(0)
+                future.set_result(None)
+            while len(answers) < 3:
+                await asyncio.sleep(0)
+        assert answers == [(0, 0), (1, 0), (2, 0)]
+        assert variable.get() == 0
+
+    async def test_it_is_so_for_one_that_is_cancelled(self, eager: bool) -> None:
+        variable: ContextVar[int] = ContextVar("variable", default=0)
+        answers: list[Any] = []
+
+        async def work(incoming: Incoming) -> Any:
+            token = variable.set(1)
+            incoming.admitted()
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                variable.reset(token)
+                return "cancelled"
+
+        lane = Lane()
+        lane.admit("event", (), order=Order.PIPELINED, work=work, reply=answers.append, eager=eager)
+        await asyncio.sleep(0)
+        lane.expire(0.0, 1.0)
+        lane.expire(2.0, 1.0)
+        async with asyncio.timeout(TIMEOUT_S):
+            while not answers:
+                await asyncio.sleep(0)
+        assert answers == ["cancelled"]

@@ -10,7 +10,9 @@ bounded: the wire stops reading while the lane is full.
 
 No event costs a task that does not need one. An *eager* event is stepped in the turn of the loop in which it is
 admitted: most of what is free ends there, and a pipelined one that is admitted to the writer has nothing left but to
-wait for its commit, which needs no task either. What suspends earlier is taken over by a task.
+wait for its commit, which needs no task either. What suspends earlier is taken over by a task. Whoever drives it, all
+its steps are in one context: what it sets in a context variable (as PyMongo does with the time for a call) is there
+after it was suspended, and can be taken back.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
 from types import coroutine
 from typing import Any, Final
 
@@ -42,6 +45,7 @@ class _Job:
     """An admitted event."""
 
     __slots__ = (
+        "context",
         "coroutine",
         "eager",
         "incoming",
@@ -70,6 +74,7 @@ class _Job:
         self.result: Any = None
         self.seen_at: float | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self.context: Context | None = None
         self.task: asyncio.Task[None] | None = None
 
     def go_on(self, future: asyncio.Future[Any]) -> None:
@@ -206,7 +211,8 @@ class Lane:
         running = job.work(job.incoming)
         if job.eager:
             job.coroutine = running
-            self._step(job, None)
+            job.context = copy_context()
+            job.context.run(self._step, job, None)
         else:
             self._hand_over(job, running)
 
@@ -222,13 +228,13 @@ class Lane:
         else:
             if job.incoming.is_admitted and isinstance(waits_for, asyncio.Future):
                 waits_for._asyncio_future_blocking = False
-                waits_for.add_done_callback(job.go_on)
+                waits_for.add_done_callback(job.go_on, context=job.context)
             else:
                 started, job.coroutine = job.coroutine, None
                 self._hand_over(job, _go_on(started, waits_for))
 
     def _hand_over(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
-        job.task = asyncio.get_running_loop().create_task(self._run(job, running))
+        job.task = asyncio.get_running_loop().create_task(self._run(job, running), context=job.context)
 
     async def _run(self, job: _Job, running: Coroutine[Any, Any, Any]) -> None:
         """The answer goes out in the turn in which the handler returns: what it subscribed to comes behind."""
@@ -246,7 +252,7 @@ class Lane:
     def _finish(self, job: _Job, state: int, result: Any) -> None:
         job.state = state
         job.result = result
-        job.coroutine = job.task = None
+        job.coroutine = job.task = job.context = None
         if job.order is Order.FREE:
             self._free.discard(job)
             self._answer(job)
@@ -275,8 +281,8 @@ class Lane:
     def _cancel(self, job: _Job) -> None:
         if job.task is not None:
             job.task.cancel()
-        elif job.coroutine is not None:
-            self._step(job, asyncio.CancelledError())
+        elif job.coroutine is not None and job.context is not None:
+            job.context.run(self._step, job, asyncio.CancelledError())
 
 
 @coroutine
