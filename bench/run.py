@@ -9,6 +9,7 @@ import click
 
 from bench.ack_latency_under_fanout import fanout
 from bench.acks import acks
+from bench.connections import connections
 from bench.connects import connects
 from bench.goals import chart
 from bench.headcheck import headcheck
@@ -75,7 +76,13 @@ def everything(context: click.Context, full: bool, data: Path, save: Path | None
         context.invoke(chart, results=save)
 
 
-ALONE: Final[dict[str, click.Command]] = {"chart": chart, "headcheck": headcheck, "history": history, "mongo": mongo}
+ALONE: Final[dict[str, click.Command]] = {
+    "chart": chart,
+    "connections": connections,
+    "headcheck": headcheck,
+    "history": history,
+    "mongo": mongo,
+}
 
 for name, command in {**SIDE_BY_SIDE, **ALONE}.items():
     main.add_command(command, name)

@@ -325,12 +325,18 @@ class _Lines:
         self._sessions = sessions
         self._fanout = fanout
 
+    def count(self) -> int:
+        return len(self._wire.eio.sessions)
+
     def by_age(self) -> Sequence[Link]:
         links: list[Link] = self._wire.eio.links_by_age()
         return links
 
     def of_user(self, user: str) -> Sequence[Link]:
         return self._sessions.links_of(user)
+
+    def in_room(self, uid: str) -> int:
+        return self._fanout.size(uid)
 
     def of_room(self, uid: str) -> Iterator[Link]:
         return (connection.link for connection in self._fanout.members(uid))

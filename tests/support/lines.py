@@ -57,16 +57,22 @@ class Crowd:
         for connection in list(link.connections.values()):
             connection.disconnect()
 
+    def count(self) -> int:
+        return len(self.links)
+
     def by_age(self) -> Sequence[Any]:
         return list(self.links.values())
 
     def of_user(self, user: str) -> Sequence[Any]:
         return [link for link in reversed(self.links.values()) if link.state.identity.user == user]
 
+    def in_room(self, uid: str) -> int:
+        return len(list(self.of_room(uid)))
+
     def of_room(self, uid: str) -> Iterable[Any]:
         """In an order of its own, as a room's subscribers come."""
-        return [
+        return (
             link
-            for link in reversed(self.links.values())
+            for link in reversed(list(self.links.values()))
             if any(uid in connection.state.joined for connection in link.connections.values())
-        ]
+        )

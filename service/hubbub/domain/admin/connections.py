@@ -13,7 +13,7 @@ bearer, and is shown to nobody.
 from __future__ import annotations
 
 import asyncio
-import heapq
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +30,11 @@ __all__ = ["ConnectionPage", "Connections", "Wanted"]
 
 LOOKED_AT: Final = 4096
 """Lines that are looked at in one turn of the loop: some two milliseconds."""
+
+CROWDED: Final = 20
+"""A room in which every so many-th line is: its page is looked for among all lines first, by age. In others it would be
+looked for in vain for long.
+"""
 
 DESCRIBED: Final = 50
 """Lines of which documents are made in one turn of the loop."""
@@ -89,7 +94,7 @@ class Connections:
         if not self.may_have(id):
             return False
         async for lines in _Portions(self._lines.by_age()):
-            if any(place.id == id for line in lines for place in _places(line)):
+            if any(place.id == id for line in lines for place in line.connections.values() if place.is_open):
                 return True
         return False
 
@@ -98,21 +103,43 @@ class Connections:
     async def _oldest(self, wanted: Wanted) -> list[Line]:
         """One more than is wanted, if there are so many."""
         most = wanted.limit + 1
-        if wanted.user is None and wanted.room is None:
-            lines = self._lines.by_age()
-            start = bisect_right(lines, wanted.after, key=_opened_at)
-            found: list[Line] = []
-            async for portion in _Portions(islice(lines, start, None)):
-                found += islice(filter(_is_in, portion), most - len(found))
-                if len(found) == most:
-                    break
-            return found
-        candidates = self._lines.of_room(wanted.room or "") if wanted.user is None else self._lines.of_user(wanted.user)
+        if wanted.user is None and (wanted.room is None or self._is_crowded(wanted.room)):
+            found = await self._by_age(wanted, most)
+            if wanted.room is None or len(found) == most:
+                return found
         kept: list[Line] = []
-        async for portion in _Portions(candidates):
-            fitting = [line for line in portion if line.opened_at > wanted.after and _fits(line, wanted)]
-            kept = heapq.nsmallest(most, [*kept, *fitting], key=_opened_at)
+        upto = math.inf
+        async for portion in _Portions(self._candidates(wanted)):
+            fitting = [line for line in portion if wanted.after < line.opened_at < upto]
+            if wanted.user is not None:
+                fitting = [line for line in fitting if _fits(line, wanted)]
+            if fitting:
+                kept = sorted([*kept, *fitting], key=_opened_at)[:most]
+                if len(kept) == most:
+                    upto = kept[-1].opened_at
         return kept
+
+    def _is_crowded(self, room: str) -> bool:
+        """Whether so many are in a room that a page of it is full after a look at few of all lines."""
+        return self._lines.in_room(room) * CROWDED > self._lines.count()
+
+    async def _by_age(self, wanted: Wanted, most: int) -> list[Line]:
+        """The next of all lines that fit; where a room is asked for, of the first few."""
+        lines = self._lines.by_age()
+        start = bisect_right(lines, wanted.after, key=_opened_at)
+        stop = None if wanted.room is None else start + 2 * LOOKED_AT
+        found: list[Line] = []
+        async for portion in _Portions(islice(lines, start, stop)):
+            found += islice((line for line in portion if _fits(line, wanted)), most - len(found))
+            if len(found) == most:
+                break
+        return found
+
+    def _candidates(self, wanted: Wanted) -> Iterable[Line]:
+        """Those of a user, of whom most have few connections; else all in a room, where everybody fits."""
+        if wanted.user is not None:
+            return self._lines.of_user(wanted.user)
+        return self._lines.of_room(wanted.room or "")
 
     def _document(self, line: Line, room: str | None) -> dict[str, Any] | None:
         places = _places(line)

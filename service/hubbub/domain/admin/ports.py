@@ -51,12 +51,20 @@ class Line(Protocol):
 class Lines(Protocol):
     """The lines of this node. What is returned is the caller's own, and does not change under its hands."""
 
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
     def by_age(self) -> Sequence[Line]:
         """All, the oldest first."""
         ...
 
     def of_user(self, user: str) -> Sequence[Line]:
         """Those of a user, in any order."""
+        ...
+
+    def in_room(self, uid: str) -> int:
+        """How many are subscribed to a room."""
         ...
 
     def of_room(self, uid: str) -> Iterable[Line]:
