@@ -157,6 +157,18 @@ class TestOverview:
             await expect(figures).to_contain_text("/chat 1")
         await expect(figures).not_to_contain_text("/chat 1")
 
+    async def test_a_token_limited_to_rooms_is_told_what_it_may_not(
+        self, context: BrowserContext, service: RunningService, bob: ChatClient
+    ) -> None:
+        """The figures are not for it; its rooms are, and no others."""
+        await bob.ok("room:create", {"id": "attic", "title": "Attic", "kind": "public"})
+        tab = await open_tab(context)
+        await come_in(tab, service, service.token(user="eve", roles=["admin"], rooms=["den"]))
+        await expect(tab.page.get_by_role("alert")).to_have_count(2)
+        await go(tab, "Rooms")
+        await expect(row(tab, "Den")).to_be_visible()
+        await expect(row(tab, "Attic")).to_have_count(0)
+
     async def test_a_node_is_drained_after_its_name_was_typed(self, ada: Tab, service: RunningService) -> None:
         await ada.press("Drain", within=row(ada, "n1"))
         await dialog(ada).get_by_role("button", name="Drain it").click()

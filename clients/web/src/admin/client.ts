@@ -122,10 +122,10 @@ export class AdminClient {
   /** Have figures come while somebody looks; the function that is returned ends that. */
   watchStats(): () => void {
     this.watchers += 1
-    if (this.watchers === 1) this.tellWatching()
+    if (this.watchers === 1) void this.tellWatching()
     return () => {
       this.watchers -= 1
-      if (this.watchers === 0) this.tellWatching()
+      if (this.watchers === 0) void this.tellWatching()
     }
   }
 
@@ -147,12 +147,14 @@ export class AdminClient {
   private greeted({ user, node, version }: AdminPushes['hello']): void {
     this.store.update((state) => ({ ...state, me: user, node, version, tokenEndsAt: null }))
     this.link.greeted()
-    if (this.watchers > 0) this.tellWatching()
+    if (this.watchers > 0) void this.tellWatching()
   }
 
-  private tellWatching(): void {
+  private async tellWatching(): Promise<void> {
     if (!this.isOnline()) return
-    void this.wire.call('stats:watch', { every_ms: this.watchers > 0 ? STATS_EVERY_MS : 0 })
+    const everyMs = this.watchers > 0 ? STATS_EVERY_MS : 0
+    const result = await this.wire.call('stats:watch', { every_ms: everyMs })
+    this.store.update((state) => ({ ...state, statsError: result.ok ? null : result.error }))
   }
 }
 

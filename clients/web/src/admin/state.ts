@@ -1,5 +1,6 @@
 import { FRESH, type ConnectionMemory } from '../state/connection'
 import type { UserDoc } from '../wire/documents'
+import type { ErrorObject } from '../wire/errors'
 import type { Figures } from './events'
 
 /** What the page last said about what was done. `id` tells two alike apart. */
@@ -13,8 +14,10 @@ export interface AdminState {
   readonly me: UserDoc | null
   readonly node: string
   readonly version: string
-  /** The last figures, and when they came; they are not taken away while the page is apart. */
+  /** The last figures that came; they are not taken away while the page is apart. */
   readonly stats: Figures | null
+  /** Why no figures come. */
+  readonly statsError: ErrorObject | null
   readonly said: Said | null
   /** When the token ends, if that is soon. */
   readonly tokenEndsAt: number | null
@@ -26,6 +29,7 @@ export const INITIAL: AdminState = {
   node: '',
   version: '',
   stats: null,
+  statsError: null,
   said: null,
   tokenEndsAt: null,
 }

@@ -117,6 +117,22 @@ describe('the figures', () => {
       { every_ms: 0 },
     ])
   })
+
+  it('that are refused are said to be, until they come', async () => {
+    const { wire, client, state } = setUp()
+    const error: ErrorObject = { code: 'forbidden', message: 'Not with this token.', retryable: false }
+    wire.answers = { 'stats:watch': { ok: false, error } }
+    client.watchStats()
+    wire.push('hello', HELLO)
+    await Promise.resolve()
+    await Promise.resolve()
+    expect(state().statsError).toEqual(error)
+    wire.answers = {}
+    wire.push('hello', HELLO)
+    await Promise.resolve()
+    await Promise.resolve()
+    expect(state().statsError).toBeNull()
+  })
 })
 
 describe('a list', () => {

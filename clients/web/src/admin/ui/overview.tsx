@@ -1,11 +1,10 @@
 import { useEffect } from 'preact/hooks'
-import { isRecord } from '../../wire/errors'
+import { isRecord, type ErrorObject } from '../../wire/errors'
 import type { AdminClient } from '../client'
 import type { Figures, NodeDoc } from '../events'
-import type { AdminState } from '../state'
-import { figureName, figureText } from '../words'
+import { figureName, figureText, sentenceOf } from '../words'
 import type { Question } from './ask'
-import { PagedTable, Section } from './parts'
+import { PagedTable, Problem, Section } from './parts'
 import type { SectionProps } from './sections'
 
 /** The service in figures that renew themselves, and its nodes. */
@@ -13,7 +12,7 @@ export function Overview({ client, state, isOnline, ask }: SectionProps) {
   useEffect(() => client.watchStats(), [client])
   return (
     <Section title="Overview">
-      <Stats stats={state.stats} isOnline={isOnline} />
+      <Stats stats={state.stats} error={state.statsError} isOnline={isOnline} />
       <h3>Nodes</h3>
       <PagedTable
         pager={client.nodes}
@@ -48,7 +47,9 @@ export function Overview({ client, state, isOnline, ask }: SectionProps) {
   )
 }
 
-function Stats({ stats, isOnline }: { stats: AdminState['stats']; isOnline: boolean }) {
+function Stats(props: { stats: Figures | null; error: ErrorObject | null; isOnline: boolean }) {
+  const { stats, error, isOnline } = props
+  if (error !== null && isOnline) return <Problem text={sentenceOf(error)} />
   if (stats === null)
     return <p class="muted">{isOnline ? 'The figures are on their way…' : 'No figures yet.'}</p>
   return (
