@@ -360,6 +360,7 @@ PRESENCE_SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
         "What changed in a watched room. Coalesced, volatile; `version` rises by one.",
     ),
     ServerEvent("room:removed", "{room, reason}", "A room is not watched any more: it is gone, or may not be read."),
+    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away, and ends this connection about then."),
     ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
     ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
 )
@@ -392,6 +393,7 @@ _ADMIN_BY_NAME: Final[Mapping[str, ClientEvent]] = {event.name: event for event 
 ADMIN_SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent("hello", "{user, node, server_time, limits, version}", "The first event of a connection."),
     ServerEvent("stats", "figures of the whole service", "How the service does, as `stats:watch` asked for it."),
+    ServerEvent("draining", "{reconnect_in_ms}", "This node is going away, and ends this connection about then."),
     ServerEvent("closing", "{code, message, reconnect, retry_after?}", "The server is about to end this connection."),
     ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
 )

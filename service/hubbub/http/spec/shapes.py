@@ -353,6 +353,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, type[Schema] | None]]] = {
 
 _EVERYWHERE: Final[Mapping[str, type[Schema]]] = {
     "hello": Hello,
+    "draining": Draining,
     "closing": doc.Closing,
     "token:expiring": Expiring,
 }
@@ -370,7 +371,6 @@ PUSHED: Final[Mapping[str, Mapping[str, type[Schema]]]] = {
         "read": SomebodyRead,
         "notice": Notice,
         "gap": Gap,
-        "draining": Draining,
     },
     PRESENCE: {
         **_EVERYWHERE,
