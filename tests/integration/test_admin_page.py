@@ -441,3 +441,42 @@ class TestReach:
         await expect(tab.page.get_by_label("Your name")).to_be_visible()
         assert [url for url in asked if "admin" in url] == []
         assert len([url for url in asked if url.endswith(".js")]) == 2
+
+
+class TestTwoNodes:
+    async def test_the_page_of_one_reaches_what_is_on_the_other(
+        self, context: BrowserContext, tmp_path: Path, mongo_uri: str
+    ) -> None:
+        """Two nodes with one store: a connection of the other is listed with its node, and ended; then it is drained."""
+        secret = "a-secret-of-both-nodes-that-is-long-enough"
+        async with contextlib.AsyncExitStack() as stack:
+            one, two = [
+                await stack.enter_async_context(
+                    running_service(tmp_path, node=name, store=mongo_uri, jwt_secret=secret, limits="off")
+                )
+                for name in ("n1", "n2")
+            ]
+            bob = await stack.enter_async_context(chat_client(two.url, two.token(user="bob", name="Bob")))
+            tab = await open_tab(context)
+            await come_in(tab, one, one.token(user="ada", name="Ada", roles=["admin"]))
+            figures = tab.page.get_by_role("region", name="Overview").locator("dl").first
+            await expect(figures).to_contain_text("n1, n2")
+            await expect(figures).to_contain_text("/chat 1")
+            await go(tab, "Connections")
+            await fill(tab, Node="n2")
+            await tab.press("Show")
+            await expect(row(tab, "Ada")).to_have_count(0)
+            await expect(row(tab, "Bob")).to_contain_text("n2")
+            await tab.press("Disconnect Bob")
+            await dialog(tab).get_by_label("Reason").fill("Tea")
+            await dialog(tab).get_by_role("button", name="Disconnect").click()
+            await wait_said(tab, "A connection of Bob was ended.")
+            await bob.wait_for("closing")
+            await go(tab, "Overview")
+            await tab.press("Drain n2")
+            await dialog(tab).get_by_label("Type n2 to confirm").fill("n2")
+            await dialog(tab).get_by_role("button", name="Drain it").click()
+            assert await two.process.wait() == 0
+            await expect(figures).not_to_contain_text("n2")
+            await tab.wait_state("Online")
+            assert tab.complaints == []
