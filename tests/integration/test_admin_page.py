@@ -447,7 +447,7 @@ class TestTwoNodes:
     async def test_the_page_of_one_reaches_what_is_on_the_other(
         self, context: BrowserContext, tmp_path: Path, mongo_uri: str
     ) -> None:
-        """Two nodes with one store: a connection of the other is listed with its node, and ended; then it is drained."""
+        """Two nodes with one store: a connection of the other is listed with its node and ended; then it is drained."""
         secret = "a-secret-of-both-nodes-that-is-long-enough"
         async with contextlib.AsyncExitStack() as stack:
             one, two = [
