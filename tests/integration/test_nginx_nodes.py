@@ -96,7 +96,7 @@ class TestANodeThatDrains:
         self, tmp_path: Path, http: aiohttp.ClientSession
     ) -> None:
         async with running_trio(tmp_path, drain_s=60) as trio:
-            for _ in range(100):  # Let go ten in a second, they keep it draining for ten seconds.
+            for _ in range(300):  # Let go ten in a second, they keep it draining for thirty seconds.
                 await opened_at(trio, "n1", http)
             sid = await opened_at(trio, "n1", http)
             trio.nodes["n1"].process.send_signal(signal.SIGTERM)
