@@ -13,7 +13,7 @@ import pytest
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from hubbub.errors import HubbubError
-from hubbub.history.base import FOREVER, History, Person
+from hubbub.history.base import FOREVER, Ban, Beat, Entry, History, Ledger, Person, Revocation
 from hubbub.history.mongo import MongoHistory
 from tests.support.history import AMPLE_BYTES, deleting, draft, editing, make_room, member
 
@@ -103,11 +103,33 @@ async def call_everything(history: Any) -> None:
     await history.leave(uid, "ann")
     await history.remember(Person("eve", "Evelyn"), at=7)
     await history.people(["eve"])
+    await history.rooms_at([uid])
+    await history.standings_at([(uid, "ann"), (uid, "eve")])
+    await history.seqs_of(uid, "ann", below=9, limit=9)
+    await call_the_ledger(history.ledger)
     await history.expire(before=None, keep=1)
     with suppress(HubbubError):
         await history.update_room("nowhere", title="x")
     await history.delete_room(uid)
     await history.close()
+
+
+async def call_the_ledger(ledger: Ledger) -> None:
+    """The same for its part. A ban that is older than the last runs into what is there."""
+    records = await ledger.append([Entry("notice", key, 1, {"text": key}) for key in "aba"])
+    assert records[0] == records[2]
+    assert await ledger.read(after=0, limit=500)
+    for n in (records[1], records[0]):
+        await ledger.put_ban(Ban("eve", FOREVER, "spam", "ann", 1, n))
+        await ledger.put_revocation(Revocation("eve", None, 5, "lost", "ann", 1, n))
+    await ledger.sanctions(now=1)
+    await ledger.audit_end(await ledger.audit_begin(at=1, actor="ann", action="x", target={}, reason=""), "ok")
+    await ledger.audit(limit=1, cursor=None)
+    await ledger.beat(Beat("n1", ledger.origin, 1))
+    await ledger.beats(since=0)
+    await ledger.stop_beating()
+    await ledger.mend()
+    assert await ledger.prune(before=FOREVER, keep=1)
 
 
 def weakness(name: str, command: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from hubbub.errors import HubbubError
 from hubbub.history import mongo_rooms
 from hubbub.history.base import Room, Standing
 from hubbub.history.mongo_lists import read_room, read_standing, read_standings_of, read_view
+from hubbub.history.mongo_mending import mend
 from hubbub.history.mongo_people import read_people
 from hubbub.history.mongo_rooms import WAKE_MS, bury_slice, create_room, delete_room, update_room
 from hubbub.history.mongo_server import MongoServer
@@ -70,7 +71,7 @@ class TestMaking:
                 try:
                     await create_room(dying.server, room, [member("ann", "owner"), member("bob")], at=NOW_MS)
                     told = True
-                except PyMongoError:
+                except (PyMongoError, HubbubError):
                     told = False
                 falls = cut.fell
             if await read_room(node.server, room.id, now=LATER_MS) is None:
@@ -79,6 +80,14 @@ class TestMaking:
                 made += 1
                 _, members = await whole_room(node.server, room)
                 assert members == [Standing("ann", "owner", 1), Standing("bob", "member", 1)]
+                await mend(node.server, now=LATER_MS)
+                said = [
+                    each for each in await node.server.log.read(after=0, limit=999) if each.data["room"] == room.uid
+                ]
+                assert [(each.data["user"], each.data["why"]) for each in said] == [
+                    ("ann", "created"),
+                    ("bob", "created"),
+                ]
             after += 1
         assert made >= 3
 
@@ -115,6 +124,11 @@ class TestChanging:
             with pytest.raises(HubbubError) as refused:
                 await update_room(server, room.uid, values=values, at=NOW_MS)
             assert refused.value.code == "not_found"
+
+
+async def deletions_said(server: MongoServer, uid: str) -> int:
+    records = await server.log.read(after=0, limit=1000)
+    return sum(record.kind == "deleted" and record.data["room"] == uid for record in records)
 
 
 class TestDeleting:
@@ -162,10 +176,12 @@ class TestDeleting:
             async with node_at(mongo_uri) as dying:
                 cut = Cut(after, happens=happens)
                 cut_server(dying.server, cut)
-                with suppress(PyMongoError):
+                with suppress(PyMongoError, HubbubError):
                     assert await delete_room(dying.server, room.uid, at=NOW_MS)
                 falls = cut.fell
             gone = await read_room(node.server, room.id, now=LATER_MS) is None
+            await mend(node.server, now=NOW_MS + WAKE_MS + 1)
+            assert await deletions_said(node.server, room.uid) == int(gone)
             while await bury_slice(node.server, now=NOW_MS + WAKE_MS + 1):
                 pass
             if gone:
@@ -176,4 +192,4 @@ class TestDeleting:
             again = await new_room(node.server, id=room.id)
             assert again.uid != room.uid
             after += 1
-        assert after == 3
+        assert after == 5

@@ -34,9 +34,10 @@ class TestConnecting:
         assert schema == {"_id": "schema", "version": SCHEMA_VERSION}
 
     async def test_every_unique_index_begins_with_the_shard_key(self) -> None:
-        for models in INDEXES.values():
+        for name, models in INDEXES.items():
             for model in models:
-                if model.document.get("unique"):
+                # The control log has one order for the whole service: it is small, and stays on one shard.
+                if model.document.get("unique") and name != "log":
                     assert next(iter(model.document["key"])) == "room"
 
     async def test_every_collection_asks_for_majority_and_the_journal_whatever_the_address_says(

@@ -22,7 +22,7 @@ LATER_MS: Final = NOW_MS + 60_000
 """When whatever was begun at `NOW_MS` counts as left behind."""
 
 WRITES: Final = frozenset(
-    {"insert_one", "update_one", "delete_one", "delete_many", "bulk_write", "find_one_and_update"}
+    {"insert_one", "insert_many", "update_one", "delete_one", "delete_many", "bulk_write", "find_one_and_update"}
 )
 
 
@@ -113,6 +113,7 @@ def cut_server(server: MongoServer, cut: Cut) -> None:
     """Put the cut between this server's collections and whoever uses them."""
     for name in ("rooms", "standings", "people", "graveyard"):
         setattr(server, name, cut.around(getattr(server, name)))
+    server.log._documents = cut.around(server.log._documents)
 
 
 async def whole_room(server: MongoServer, room: Room) -> tuple[RoomView, Sequence[Standing]]:

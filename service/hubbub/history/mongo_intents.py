@@ -54,7 +54,7 @@ MOMENT_MS: Final = 1000
 LIVING: Final[_Document] = {"ended": None}
 """Of standings: those that are not tombstones."""
 
-WITHOUT_PENDING: Final[_Document] = {"pending.standings": False, "pending.told": False}
+WITHOUT_PENDING: Final[_Document] = {"pending.standings": False, "pending.told": False, "pending.origin": False}
 """The room with the version and the age of its intent; what it intends may be long."""
 
 EPOCH: Final = datetime(1970, 1, 1)

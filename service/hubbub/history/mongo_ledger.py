@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
+from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from hubbub.errors import HubbubError
 from hubbub.history.base import Audited, AuditPage, Ban, Beat, Entry, Record, Revocation, Sanctions
 from hubbub.history.cursors import decode_cursor, encode_cursor
-from hubbub.history.mongo_errors import translated
-from hubbub.history.mongo_log import Log
+from hubbub.history.mongo_errors import as_hubbub_error, translated
+from hubbub.history.mongo_log import Log, json_text
 from hubbub.history.mongo_mending import mend
 from hubbub.history.mongo_server import CALL_TIMEOUT_MS, Documents, MongoServer
 
@@ -53,7 +52,7 @@ class MongoLedger:
             return await self._log.read(after=after, limit=limit)
 
     async def append(self, entries: Sequence[Entry]) -> Sequence[int]:
-        async with translated(CALL_S):
+        async with translated():  # It has a time of its own, in which it goes with what others append.
             return await self._log.append(entries)
 
     async def prune(self, *, before: int, keep: int) -> int:
@@ -85,6 +84,8 @@ class MongoLedger:
             await _put(self._server().bans, values.pop("user"), values)
 
     async def put_revocation(self, revocation: Revocation) -> None:
+        if (revocation.user is None) == (revocation.jti is None):
+            raise as_hubbub_error(ValueError("A revocation is of a user or of a token."))
         async with translated(CALL_S):
             values = asdict(revocation)
             id = f"jti {revocation.jti}" if revocation.user is None else f"user {revocation.user}"
@@ -93,13 +94,13 @@ class MongoLedger:
     # -- audit -------------------------------------------------------------------------------------------------------
 
     async def audit_begin(self, *, at: int, actor: str, action: str, target: Mapping[str, str], reason: str) -> str:
-        id = secrets.token_hex(12)
+        id = str(ObjectId())  # In the order in which this process makes them, which is that within a millisecond.
         entry = {
             "_id": id,
             "at": at,
             "actor": actor,
             "action": action,
-            "target": _text(target),
+            "target": json_text(target),
             "reason": reason,
             "outcome": "unknown",
         }
@@ -115,7 +116,7 @@ class MongoLedger:
         query: dict[str, Any] = {}
         if cursor is not None:
             at, id = decode_cursor(cursor, "audit", int, str)
-            query = {"$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": id}}]}
+            query = {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"_id": {"$lt": id}}]}
         async with translated(CALL_S):
             found = self._server().audit.find(query, batch_size=limit + 1).sort([("at", -1), ("_id", -1)])
             documents = await found.limit(limit + 1).to_list(None)
@@ -127,9 +128,9 @@ class MongoLedger:
 
     async def beat(self, beat: Beat) -> None:
         beats = self._server().beats
-        values = {"name": beat.name, "origin": beat.origin, "at": beat.at, "about": _text(beat.about)}
+        values = {"name": beat.name, "origin": beat.origin, "at": beat.at, "about": json_text(beat.about)}
         async with translated(CALL_S):
-            await beats.replace_one({"_id": f"{beat.name} {beat.origin}"}, values, upsert=True)
+            await beats.replace_one({"_id": f"{beat.origin} {beat.name}"}, values, upsert=True)
             await beats.delete_many({"at": {"$lt": beat.at - OLD_MS}})
 
     async def stop_beating(self) -> None:
@@ -152,14 +153,6 @@ async def _put(documents: Documents, id: str, values: Mapping[str, Any]) -> None
     except DuplicateKeyError:
         # Or two were being made that moment, and this is the higher one.
         await documents.update_one({"_id": id, "n": {"$lt": values["n"]}}, {"$set": dict(values)})
-
-
-def _text(document: Mapping[str, Any]) -> str:
-    """As text, because not every name can be a field's in every version of the server."""
-    try:
-        return orjson.dumps(dict(document)).decode()
-    except TypeError as error:
-        raise HubbubError("bad_request", "The request has text that cannot be stored.") from error
 
 
 def _audited(document: Mapping[str, Any]) -> Audited:

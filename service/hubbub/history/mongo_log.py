@@ -1,9 +1,10 @@
 """The control log in MongoDB: records claim their numbers as messages claim their revisions.
 
-A record's number is its `_id`. Whoever appends claims the numbers behind the last one that it knows, with one ordered
-insert; a number that somebody else has taken means that there are more, and the rest is numbered anew. So a number is
-given once, and n + 1 only where n is. `key` is unique too: a record that is appended again is found, and claims
-nothing.
+A record's number is its `_id`. Whoever appends claims the numbers behind the last one that a majority has, with one
+ordered insert; a number that somebody else has taken means that there are more, and the rest is numbered anew. So a
+number is given once, and n + 1 only where n is. `key` is unique too: a record that is appended again is found, and
+claims nothing. What is claimed behind a number that no majority has could be left behind a hole, when that one is
+rolled back; so the last number is always one that was read with a majority's concern, or was acknowledged.
 
 What waits on a node goes together, and one batch is on its way at a time: nodes compete, changes on one node do not.
 """
@@ -12,57 +13,75 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import bson
 import orjson
 import pymongo
-from bson.errors import BSONError
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import Entry, Record
-from hubbub.history.mongo_errors import DUPLICATE, RETRY_AFTER_S, as_hubbub_error, duplicate_index
+from hubbub.history.mongo_errors import DUPLICATE, RETRY_AFTER_S, as_hubbub_error, duplicate_index, translated
 
-__all__ = ["CALL_TIMEOUT_MS", "Documents", "Log"]
-
-Documents = AsyncCollection[dict[str, Any]]
-
-CALL_TIMEOUT_MS: Final = 5_000
-"""After this a call fails as `unavailable`, whatever it waited for: a server, a connection, an answer. Shorter than the
-deadline of an event; an election may take longer, and then those who are refused come again.
-"""
+__all__ = ["PRUNE_MOST", "WAITING_MOST", "Log", "json_text"]
 
 READ_BYTES: Final = 256 * 2**10
 """Of the data in one reading, about: a node that was away for long reads the log in many steps of a moment each."""
 
+RECORD_BYTES_MOST: Final = 12 * 2**20
+"""A document may have 16 MB. One that is too large must fail by itself, not the batch that it would be in."""
+
 PRUNE_MOST: Final = 1000
+"""How many records one pruning removes."""
+
 BATCH_MOST: Final = 500
+"""How many records go together; the records of one caller are not parted."""
+
 WAITING_MOST: Final = 20_000
+"""Records that may wait on a node; whoever comes then is refused."""
+
+APPEND_S: Final = 5.0
+"""How long one who appends waits, and how long a batch may take, whatever number of calls it makes."""
+
+HEAD_VALID_S: Final = 60.0
+"""How long a last number may be numbered by. It needs not be right, since one that is taken is found out; but a node
+that slept must not number by one from before the store was put back from a copy.
+"""
+
 TRIES_MOST: Final = 40
 """Each of these finds that another node was quicker, which then has its turn behind it."""
+
+FIRST_PAUSE_S: Final = 0.002
+LONGEST_PAUSE_S: Final = 0.1
+
+_Document = dict[str, Any]
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """Entries of one caller, as documents without numbers."""
+    """Records of one caller, without their numbers."""
 
-    documents: list[dict[str, Any]]
+    documents: list[_Document]
     future: asyncio.Future[list[int]]
 
 
 class Log:
     """The records in `documents`, and the one who appends them, `origin`."""
 
-    def __init__(self, documents: Documents, *, origin: str) -> None:
+    def __init__(self, documents: AsyncCollection[_Document], *, origin: str) -> None:
         self._documents = documents
         self._waiting: deque[_Waiting] = deque()
         self._count = 0
         self._task: asyncio.Task[None] | None = None
-        self._head: int | None = None
+        self._known: tuple[int, float] | None = None
+        """The last number that is known to stay, and when it was; it may be behind the truth, never before it."""
         self.origin = origin
 
     async def close(self) -> None:
@@ -80,16 +99,19 @@ class Log:
         records: list[Record] = []
         size = 0
         found = self._documents.find({"_id": {"$gt": after}}, batch_size=limit).sort("_id", 1).limit(limit)
-        async for document in found:
-            size += len(document["data"])
-            if records and size > READ_BYTES:
-                break
-            records.append(_record(document))
-        await found.close()
+        async with found:
+            async for document in found:
+                size += len(document["data"])
+                # A query that takes long may see that records were pruned meanwhile. The hole has to be in front.
+                if records and (size > READ_BYTES or document["_id"] != records[-1].n + 1):
+                    break
+                records.append(_record(document))
         return records
 
     async def append(self, entries: Sequence[Entry], *, origin: str | None = None) -> list[int]:
-        """As `Ledger.append`; `origin` if the entries are another process's, which did not come to it."""
+        """As `Ledger.append`; `origin` if the entries are another process's, which did not come to it. What has not
+        been begun when its caller goes away is not appended.
+        """
         documents = [_document(entry, origin or self.origin) for entry in entries]
         if not documents:
             return []
@@ -101,7 +123,11 @@ class Log:
         if self._task is None:
             # Not in the caller's context: others wait for it as well, and would inherit the time of the first.
             self._task = asyncio.create_task(self._run(), name="history-log", context=contextvars.Context())
-        return await asyncio.shield(waiting.future)
+        try:
+            async with asyncio.timeout(APPEND_S):
+                return await waiting.future
+        except TimeoutError:
+            raise HubbubError("unavailable", "The store took too long.", retry_after=RETRY_AFTER_S) from None
 
     async def prune(self, *, before: int, keep: int) -> int:
         """As `Ledger.prune`."""
@@ -119,89 +145,132 @@ class Log:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        """Append what waits, batch after batch, until nothing waits."""
+        batch: list[_Waiting] = []
         try:
-            while self._waiting:
-                batch = self._take()
+            while batch := self._take():
                 try:
-                    with pymongo.timeout(CALL_TIMEOUT_MS / 1000):
+                    async with translated(APPEND_S):
                         numbers = await self._write([each for waiting in batch for each in waiting.documents])
-                except (HubbubError, PyMongoError, BSONError, UnicodeError, OverflowError) as error:
-                    self._head = None
+                except Exception as error:  # Whatever it is, those who wait have to learn of it.
+                    self._known = None
                     _fail(batch, as_hubbub_error(error))
                     continue
                 for waiting in batch:
-                    count = len(waiting.documents)
                     if not waiting.future.done():
-                        waiting.future.set_result(numbers[:count])
-                    del numbers[:count]
+                        waiting.future.set_result([numbers[each["key"]] for each in waiting.documents])
         finally:
             self._task = None
-            left = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            _fail([*batch, *self._waiting], HubbubError("unavailable", "The store was closed.", retry_after=1.0))
+            self._waiting.clear()
             self._count = 0
-            _fail(left, HubbubError("unavailable", "The store was closed.", retry_after=RETRY_AFTER_S))
 
     def _take(self) -> list[_Waiting]:
+        """The next batch; none if nobody waits any more."""
         batch: list[_Waiting] = []
         count = 0
         while self._waiting and (not batch or count + len(self._waiting[0].documents) <= BATCH_MOST):
             waiting = self._waiting.popleft()
-            count += len(waiting.documents)
-            batch.append(waiting)
-        self._count -= count
+            self._count -= len(waiting.documents)
+            if not waiting.future.done():
+                count += len(waiting.documents)
+                batch.append(waiting)
         return batch
 
-    async def _write(self, documents: list[dict[str, Any]]) -> list[int]:
-        """Insert what is not there; the number of each."""
-        numbers: dict[int, int] = {}
-        places = list(range(len(documents)))
-        for _ in range(TRIES_MOST + len(documents)):
-            if not places:
-                return [numbers[place] for place in range(len(documents))]
-            if self._head is None:
-                self._head = await self.head()
-            claimed = [{"_id": number, **documents[place]} for number, place in enumerate(places, self._head + 1)]
-            try:
-                await self._documents.insert_many(claimed, ordered=True)
-            except BulkWriteError as error:
-                done, of_key = _first_refused(error)
-                numbers.update((place, claimed[at]["_id"]) for at, place in enumerate(places[:done]))
-                places = places[done:]
-                self._head = None
-                if of_key:
-                    numbers[places[0]] = await self._number_of(documents[places[0]]["key"])
-                    places = places[1:]
-            else:
-                numbers.update((place, each["_id"]) for place, each in zip(places, claimed, strict=True))
-                self._head = claimed[-1]["_id"]
-                places = []
-        raise HubbubError("unavailable", "The log grows faster than this node can write.", retry_after=RETRY_AFTER_S)
+    async def _write(self, documents: Iterable[_Document]) -> dict[str, int]:
+        """Insert what is not there; the number of each, by its key."""
+        left: dict[str, _Document] = {}
+        for document in documents:
+            left.setdefault(document["key"], document)
+        numbers: dict[str, int] = {}
+        tries = 0
+        while left:
+            if tries > TRIES_MOST:
+                raise HubbubError(
+                    "unavailable", "The log grows faster than this node can write.", retry_after=RETRY_AFTER_S
+                )
+            if tries > 1:
+                pause = min(FIRST_PAUSE_S * 2 ** (tries - 2), LONGEST_PAUSE_S)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - It guards nothing.
+            found = await self._claim([*left.values()])
+            numbers |= found
+            tries = 0 if found else tries + 1
+            left = {key: document for key, document in left.items() if key not in found}
+        return numbers
 
-    async def _number_of(self, key: str) -> int:
-        found = await self._documents.find_one({"key": key}, {"_id": True})
-        if found is None:
-            raise HubbubError("unavailable", "The record was pruned meanwhile.", retry_after=RETRY_AFTER_S)
-        return int(found["_id"])
+    async def _claim(self, documents: Sequence[_Document]) -> dict[str, int]:
+        """Try to insert these; the number of each that is there then, by its key."""
+        head = await self._last()
+        claimed = [{"_id": number, **document} for number, document in enumerate(documents, head + 1)]
+        refused: Mapping[str, Any] | None = None
+        try:
+            await self._documents.insert_many(claimed, ordered=True)
+        except BulkWriteError as error:
+            refused = _first_refused(error)
+            claimed = claimed[: refused["index"]]
+        if claimed:
+            self._learn(claimed[-1]["_id"])
+        numbers = {document["key"]: document["_id"] for document in claimed}
+        if refused is None:
+            return numbers
+        if "key" not in duplicate_index(refused):
+            self._known = None
+            return numbers
+        # If one was there already, then most are: it is the second time that they come. Who has taken a key may not
+        # have a majority yet; then it is not seen, and is waited for.
+        left = [document["key"] for document in documents[len(claimed) :]]
+        there = self._documents.find({"key": {"$in": left}}, {"key": True}, batch_size=len(left))
+        return numbers | {document["key"]: int(document["_id"]) for document in await there.to_list(None)}
+
+    async def _last(self) -> int:
+        if self._known is None or time.monotonic() - self._known[1] > HEAD_VALID_S:
+            self._learn(await self.head())
+        assert self._known is not None
+        return self._known[0]
+
+    def _learn(self, head: int) -> None:
+        self._known = head, time.monotonic()
 
 
-def _first_refused(error: BulkWriteError) -> tuple[int, bool]:
-    """How many were inserted before the one that was refused, and whether its key was there; or the error."""
-    refused = (error.details or {}).get("writeErrors") or ()
-    if not refused or refused[0].get("code") != DUPLICATE:
-        raise error
-    return int(refused[0]["index"]), "key" in duplicate_index(refused[0])
-
-
-def _document(entry: Entry, origin: str) -> dict[str, Any]:
-    """A record without its number. The data is text, because not every name can be a field's in every version."""
+def json_text(document: Mapping[str, Any]) -> str:
+    """As text, because not every name can be a field's in every version of the server. Raises `bad_request` for what
+    is not Unicode.
+    """
     try:
-        data = orjson.dumps(dict(entry.data)).decode()
-        entry.key.encode()
-    except (TypeError, UnicodeError) as error:
-        raise HubbubError("bad_request", "The text is not Unicode.") from error
-    return {"key": entry.key, "kind": entry.kind, "at": entry.at, "origin": origin, "data": data}
+        return orjson.dumps({**document}).decode()
+    except TypeError as error:
+        raise HubbubError("bad_request", "The request has text that cannot be stored.") from error
 
 
-def _record(document: dict[str, Any]) -> Record:
+def _first_refused(error: BulkWriteError) -> Mapping[str, Any]:
+    """The refusal by a unique index; those before it are inserted. Raises what leaves the outcome of any unknown."""
+    details = error.details or {}
+    refused: Sequence[Mapping[str, Any]] = details.get("writeErrors", ())
+    # Those before the refused one stand only if their write concern was met.
+    if details.get("writeConcernErrors") or len(refused) != 1 or refused[0].get("code") != DUPLICATE:
+        raise error
+    return refused[0]
+
+
+def _document(entry: Entry, origin: str) -> _Document:
+    """A record without its number. What cannot be stored must fail its own caller, not the batch it would be in."""
+    document = {
+        "key": entry.key,
+        "kind": entry.kind,
+        "at": entry.at,
+        "origin": origin,
+        "data": json_text(entry.data),
+    }
+    try:
+        size = len(bson.encode(document))
+    except (bson.errors.BSONError, UnicodeError, OverflowError) as error:
+        raise as_hubbub_error(error) from error
+    if size > RECORD_BYTES_MOST:
+        raise HubbubError("too_large", "The record is larger than the log takes.")
+    return document
+
+
+def _record(document: _Document) -> Record:
     return Record(
         int(document["_id"]),
         document["kind"],
@@ -212,7 +281,7 @@ def _record(document: dict[str, Any]) -> Record:
     )
 
 
-def _fail(batch: Sequence[_Waiting], error: HubbubError) -> None:
+def _fail(batch: Iterable[_Waiting], error: HubbubError) -> None:
     for waiting in batch:
         if not waiting.future.done():
             copy = HubbubError(error.code, error.message, fields=error.fields, retry_after=error.retry_after)

@@ -35,7 +35,8 @@ async def mend(server: MongoServer, *, now: int) -> None:
 
 
 async def _mend_grave(server: MongoServer, grave: dict[str, Any], *, now: int) -> None:
-    """Either the room is gone, which the log is to be told; or whoever dug the grave has not come to it, or never will.
+    """Either the room is gone, which the log is to be told; or whoever dug the grave has not come to it, or never
+    will.
     """
     uid: str = grave["_id"]
     if await server.rooms.find_one({"uid": uid}, {"uid": True}) is None:

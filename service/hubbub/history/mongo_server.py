@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pymongo
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandListener
@@ -22,14 +23,21 @@ from pymongo.read_concern import ReadConcern
 
 from hubbub.errors import StoreError
 from hubbub.history.mongo_errors import as_store_error
-from hubbub.history.mongo_log import CALL_TIMEOUT_MS, Documents, Log
+from hubbub.history.mongo_log import Log
 
 __all__ = ["CALL_TIMEOUT_MS", "DEFAULT_DATABASE", "Documents", "MongoServer", "place"]
+
+Documents = AsyncCollection[dict[str, Any]]
 
 DEFAULT_DATABASE: Final = "hubbub"
 
 SCHEMA_VERSION: Final = 1
 """Raised with each change of the documents that an older version would not understand; `MIGRATIONS` has the way."""
+
+CALL_TIMEOUT_MS: Final = 5_000
+"""After this a call fails as `unavailable`, whatever it waited for: a server, a connection, an answer. Shorter than the
+deadline of an event; an election may take longer, and then those who are refused come again.
+"""
 
 CONNECT_TIMEOUT_MS: Final = 3_000
 
