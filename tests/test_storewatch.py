@@ -79,6 +79,25 @@ class TestOpening:
 
         run_in_virtual_time(test())
 
+    def test_it_is_up_once_what_has_to_be_known_was_read_and_is_opened_once_for_that(self) -> None:
+        async def test() -> None:
+            door, errors = Door(), [HubbubError("unavailable"), HubbubError("unavailable")]
+
+            async def prepare() -> None:
+                if errors:
+                    raise errors.pop()
+
+            told: list[StoreState] = []
+            watch = StoreWatch(cast(History, door), on_change=told.append, prepare=prepare)
+            await watch.open()
+            assert [state.status for state in told] == ["opening"]
+            await asyncio.sleep(10)
+            assert [state.status for state in told] == ["opening", "up"]
+            assert len(door.opened_at) == 1
+            await watch.close()
+
+        run_in_virtual_time(test())
+
     def test_one_that_hangs_does_not_keep_the_service_from_listening(self) -> None:
         async def test() -> None:
             door = Door()

@@ -80,6 +80,20 @@ class TestMetrics:
         writer.queued = 0
         assert value("hubbub_writer_queue") == 0
 
+    def test_the_follower_of_the_control_log_is_looked_at_when_somebody_asks(self) -> None:
+        @dataclass
+        class Control:
+            applied: int = 42
+            lag_s: float = 0.5
+
+        metrics = Metrics()
+        metrics.watch_control(Control())
+        metrics.control_records.labels("ban").inc()
+        value = metrics.registry.get_sample_value
+        assert value("hubbub_control_applied") == 42
+        assert value("hubbub_control_lag_seconds") == 0.5
+        assert value("hubbub_control_records_total", {"kind": "ban"}) == 1
+
     def test_every_metric_is_ours_and_says_what_it_is(self) -> None:
         text = generate_latest(Metrics().registry).decode()
         described = [line.split(" ", 3) for line in text.splitlines() if line.startswith("# HELP")]

@@ -211,3 +211,18 @@ async def test_what_is_on_its_way_is_written_before_the_end(tmp_path: Path) -> N
         await waiting
         assert outlet_of(client).is_open
         assert await refusal_of(house.chat.house.find("nowhere")) == "not_found"
+
+
+class TestUpdates:
+    async def test_those_made_here_are_told_of_and_those_learned_are_not(self, house: ChatHouse) -> None:
+        roster = house.chat.house.roster
+        told: list[tuple[str, str]] = []
+        roster.on_update = lambda uid, user: told.append((uid, user))
+        ada = await house.enter("ada")
+        roster.update("u1", "ada", Standing("ada", "member"))
+        roster.learn("u2", "ada", Standing("ada", "owner"))
+        roster.update("u1", "nobody-here", None)
+        assert told == [("u1", "ada"), ("u1", "nobody-here")]
+        assert set(ada.user.standings) == {"u1", "u2"}
+        assert roster.ids() == ["ada"]
+        assert list(roster.outlets()) == [ada.outlet]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,24 @@ class TestEntering:
         with pytest.raises(HubbubError, match="unauthorized"):
             await door.enter(link, "/presence", "nobody")
         assert door.house.chat.house.roster.size == 0
+
+    async def test_who_is_banned_while_being_let_in_is_refused_and_leaves_nothing_behind(self, door: Door) -> None:
+        held = door.house.store.hold("arrival")
+        entering = asyncio.ensure_future(door.enter(link_of(), "/chat"))
+        await held.wait()
+        door.sessions.end_user("ada", HubbubError("banned"))
+        held.release()
+        with pytest.raises(HubbubError, match="banned"):
+            await entering
+        assert door.house.chat.house.roster.size == 0
+        assert door.house.chat.house.presence.face("ada") is None
+
+    async def test_who_is_banned_is_not_served_any_more(self, door: Door) -> None:
+        chat = await door.enter(link_of(), "/chat")
+        door.sessions.end_user("ada", HubbubError("banned"))
+        answer = await door.ask(chat, "room:create", {"kind": "public", "id": "tea", "title": "Tea"})
+        assert answer["error"]["code"] == "banned"
+        assert chat.did[-1] == ("<disconnect>", None)
 
     async def test_a_new_token_is_for_all_namespaces(self, door: Door) -> None:
         link = link_of()

@@ -152,7 +152,7 @@ class UserNamespace(ABC):
             self._sessions.check(session)
         except HubbubError:
             # An administrator ended the session while it was being let in.
-            self._chat.house.roster.leave(client)
+            self._chat.house.roster.leave(client, clean=True)
             raise
         connection.state = client
         hello = {

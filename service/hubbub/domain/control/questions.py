@@ -21,7 +21,7 @@ __all__ = ["Questions"]
 
 _log = structlog.get_logger("hubbub.control")
 
-Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
+_Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 UNDER_WAY: Final = 32
 """Questions that are being answered at once, at most. Whoever asks more waits in vain, and asks again."""
@@ -40,11 +40,11 @@ class Questions:
         self._origin = origin
         self._append = append
         self._follower = follower
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, _Answer] = {}
         self._asked: dict[str, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def on_question(self, question: str, answer: Answer) -> None:
+    def on_question(self, question: str, answer: _Answer) -> None:
         """What answers this question from now on: JSON for JSON. A `HubbubError` is an answer too."""
         self._answers[question] = answer
 

@@ -38,7 +38,7 @@ _log = structlog.get_logger("hubbub.control")
 
 T = TypeVar("T")
 
-Pair = tuple[str, str]
+_Pair = tuple[str, str]
 """A room's uid and a user."""
 
 PIECE: Final = 250
@@ -80,16 +80,16 @@ class RoomNews:
         self._house = house
         self._service = rooms
         self._origin = origin
-        self._pairs: dict[Pair, _News] = {}
+        self._pairs: dict[_Pair, _News] = {}
         self._rooms: dict[str, None] = {}
-        self._own: dict[Pair, _News] = {}
-        self._due: dict[Pair, _News] = {}
+        self._own: dict[_Pair, _News] = {}
+        self._due: dict[_Pair, _News] = {}
         self._own_rooms: dict[str, None] = {}
-        self._replied: dict[Pair, None] = {}
-        self._told: dict[Pair, int] = {}
+        self._replied: dict[_Pair, None] = {}
+        self._told: dict[_Pair, int] = {}
         self._looks = 0
         self._users: dict[str, None] = {}
-        self._added: dict[Pair, None] = {}
+        self._added: dict[_Pair, None] = {}
         house.roster.on_update = self._on_reply
 
     @property
@@ -159,7 +159,7 @@ class RoomNews:
         self._replied[uid, user] = None
         self._told[uid, user] = self._looks
 
-    def _due_pairs(self) -> dict[Pair, _News]:
+    def _due_pairs(self) -> dict[_Pair, _News]:
         """What to ask for now. An own record is due one look after it came; and if no reply was seen since shortly
         before it, nobody was told of the change.
         """
@@ -208,14 +208,14 @@ class RoomNews:
             room.set_members(found.members)
         return True
 
-    async def _look_at_pairs(self, pairs: dict[Pair, _News]) -> None:
+    async def _look_at_pairs(self, pairs: dict[_Pair, _News]) -> None:
         """Pairs that are seen to are taken out of `pairs`."""
         for piece in _pieces(pairs):
             await self._look_at_piece(pairs, piece)
 
-    async def _look_at_piece(self, pairs: dict[Pair, _News], piece: Sequence[Pair]) -> None:
+    async def _look_at_piece(self, pairs: dict[_Pair, _News], piece: Sequence[_Pair]) -> None:
         house = self._house
-        asked: dict[Pair, tuple[User | None, Standing | None]] = {}
+        asked: dict[_Pair, tuple[User | None, Standing | None]] = {}
         for pair in piece:
             user = house.roster.user(pair[1])
             if user is not None or (pairs[pair].moved and house.channel.size(pair[0])):
@@ -245,7 +245,7 @@ class RoomNews:
     async def _rooms_at(self, uids: Sequence[str]) -> Mapping[str, Room]:
         return await ask_again(lambda: self._house.history.rooms_at(uids)) if uids else {}
 
-    def _apply(self, pair: Pair, now: Standing | None, news: _News, person: Person) -> None:
+    def _apply(self, pair: _Pair, now: Standing | None, news: _News, person: Person) -> None:
         """The store said how a user stands to a room."""
         house, (uid, name) = self._house, pair
         user, room = house.roster.user(name), house.rooms.by_uid(uid)
@@ -285,7 +285,7 @@ class RoomNews:
         for piece in _pieces(self._added, most=USERS):
             await asyncio.gather(*(self._announce_one(pair) for pair in piece))
 
-    async def _announce_one(self, pair: Pair) -> None:
+    async def _announce_one(self, pair: _Pair) -> None:
         room = self._house.rooms.by_uid(pair[0])
         if room is not None:
             await self._service.announce(pair[1], room)
