@@ -157,7 +157,7 @@ class TestIds:
 class TestLargeNodes:
     """What is looked at for a page is looked at a portion at a time: the loop goes on in between."""
 
-    COUNT = 20_000
+    COUNT = 12_500
 
     @pytest.mark.parametrize("wanted", [{"user": "u"}, {"room": "cake", "user": "u"}])
     async def test_others_have_their_turn_meanwhile(self, crowd: Crowd, wanted: dict[str, str]) -> None:

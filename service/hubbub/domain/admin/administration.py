@@ -10,9 +10,8 @@ from hubbub.domain.admin.directory import HAS, LIST, Directory
 from hubbub.domain.admin.ports import Lines
 from hubbub.domain.admin.service import Admin
 from hubbub.domain.admin.stats import NodeStats, ServiceStats
-from hubbub.domain.admin.watches import StatsWatches
+from hubbub.domain.admin.watches import StatsChannel, StatsWatches
 from hubbub.domain.chat import Chat
-from hubbub.domain.ports import Channel
 from hubbub.telemetry import Metrics
 
 __all__ = ["administration"]
@@ -22,7 +21,7 @@ def administration(
     chat: Chat,
     *,
     lines: Lines,
-    channel: Channel,
+    channel: StatsChannel,
     rooms: Callable[[], int],
     metrics: Metrics,
     state: Callable[[], tuple[str, str]],
@@ -31,7 +30,7 @@ def administration(
     version: str,
 ) -> Admin:
     """What serves `/admin`. From now on this node's beats tell its figures, and it answers what other nodes ask of its
-    connections. `channel` has the groups of `/admin`; `rooms` says how many rooms have
+    connections. Figures are sent through `channel`; `rooms` says how many rooms have
     subscribers, `state` says how the node is, and its store; `now` is monotonic,
     in seconds.
     """

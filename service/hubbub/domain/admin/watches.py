@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from hubbub.domain.admin.stats import ServiceStats
 from hubbub.domain.ports import Outlet
 
-__all__ = ["StatsWatches"]
+__all__ = ["StatsChannel", "StatsWatches"]
 
 
-class _Channel(Protocol):
+class StatsChannel(Protocol):
     """The part of `domain.ports.Channel` that is needed here."""
 
     def send_many(
@@ -23,7 +23,7 @@ class _Channel(Protocol):
 class StatsWatches:
     """Sends `stats` through `channel`. A slow reader gets the newest figures only."""
 
-    def __init__(self, stats: ServiceStats, channel: _Channel) -> None:
+    def __init__(self, stats: ServiceStats, channel: StatsChannel) -> None:
         self._stats = stats
         self._channel = channel
         self._timers: dict[Outlet, asyncio.TimerHandle] = {}
