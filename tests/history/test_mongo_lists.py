@@ -16,14 +16,16 @@ from hubbub.history.mongo_lists import (
     read_members,
     read_room,
     read_rooms,
+    read_rooms_at,
     read_standing,
+    read_standings_at,
     read_standings_of,
     read_view,
 )
 from hubbub.history.mongo_rooms import create_room, delete_room
 from hubbub.history.mongo_server import MongoServer
 from tests.support.history import make_room, member
-from tests.support.mongo_members import LATER_MS, NOW_MS, node_at
+from tests.support.mongo_members import LATER_MS, NOW_MS, Commands, node_at
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ READINGS: dict[str, Reading] = {
         server, user="ann", query=None, mine=True, everything=False, limit=9, cursor=None, now=LATER_MS
     ),
     "standing": lambda server, uid: read_standing(server, uid, "bob", now=LATER_MS),
+    "standings_at": lambda server, uid: read_standings_at(server, [(uid, "bob"), (uid, "ann")], now=LATER_MS),
     "standings_of": lambda server, uid: read_standings_of(server, "ann", now=LATER_MS),
     "view": lambda server, uid: read_view(server, uid, "bob", now=LATER_MS),
 }
@@ -84,6 +87,50 @@ class TestWhatWasLeftBehind:
         )
         assert await read_standings_of(server, "ann", now=LATER_MS) == {room.uid: Standing("ann", muted_until=7)}
         assert (await read_members(server, room.uid, limit=9, cursor=None, now=LATER_MS)).members == []
+
+
+class TestManyAtOnce:
+    async def test_however_many_are_asked_for_it_is_a_question_or_two(self, mongo_uri: str) -> None:
+        commands = Commands()
+        async with node_at(mongo_uri, listeners=[commands]) as node:
+            made = [await new_room(node.server, member("ann", "owner"), member("bob")) for _ in range(12)]
+            pairs = [(room.uid, user) for room in made for user in ("ann", "bob", "eve")]
+            commands.names.clear()
+            assert len(await read_rooms_at(node.server, [room.uid for room in made])) == len(made)
+            assert commands.names == ["find"]
+            commands.names.clear()
+            assert len(await read_standings_at(node.server, pairs, now=NOW_MS)) == 2 * len(made)
+            assert commands.names == ["find"] * 2
+
+    async def test_a_tombstone_and_what_lies_about_of_a_room_that_is_gone_are_no_standings(
+        self, server: MongoServer
+    ) -> None:
+        room = await new_room(server, member("ann", "owner"), member("bob"))
+        gone = await new_room(server, member("ann", "owner"))
+        await delete_room(server, gone.uid, at=NOW_MS)
+        changed = [Changed(Standing("bob"), is_new=False, marks=True)]
+        await server.rooms.update_one(
+            {"uid": room.uid}, {"$set": {"v": 2, "members": 1, "pending": intent_of(2, changed, at=NOW_MS)}}
+        )
+        pairs = [(gone.uid, "ann"), (room.uid, "bob"), (room.uid, "ann")]
+        found = await read_standings_at(server, pairs, now=LATER_MS)
+        assert await server.standings.count_documents({"user": "bob", "ended": {"$ne": None}}) == 1
+        assert await server.standings.count_documents({"room": gone.uid}) == 1
+        assert {pair: standing.role for pair, standing in found.items()} == {(room.uid, "ann"): "owner"}
+
+    async def test_a_young_intent_is_left_to_its_author(self, server: MongoServer) -> None:
+        room = await new_room(server)
+        changed = [Changed(Standing("bob", "member", 5), is_new=True, marks=True)]
+        await server.rooms.update_one(
+            {"uid": room.uid}, {"$set": {"v": 2, "members": 2, "pending": intent_of(2, changed, at=NOW_MS)}}
+        )
+        assert await read_standings_at(server, [(room.uid, "bob")], now=NOW_MS) == {}
+        assert [*await read_standings_at(server, [(room.uid, "bob")], now=LATER_MS)] == [(room.uid, "bob")]
+
+    async def test_a_room_that_is_not_there_is_not_found(self, server: MongoServer) -> None:
+        room = await new_room(server)
+        assert [*await read_rooms_at(server, ["nowhere", room.uid, room.uid])] == [room.uid]
+        assert await read_standings_at(server, [("nowhere", "ann")], now=NOW_MS) == {}
 
 
 class TestOrder:
