@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -9,6 +10,7 @@ import pytest
 
 from hubbub.errors import HubbubError
 from hubbub.history.base import FOREVER, History, Person, Room
+from tests.support.control_log import records_after
 from tests.support.failover import NO_RETRIES, at_each_command, behind, insist_on, opened
 from tests.support.history import AMPLE_BYTES, draft, make_room, member, say
 from tests.support.ledger import Ledger, insist
@@ -50,9 +52,38 @@ async def live(history: History, room: Room) -> None:
     assert full.code == "room_full"
 
 
+SAID: Final = Counter(
+    [
+        ("standing", "ann", "created", None, "owner"),
+        ("standing", "bob", "created", None, "member"),
+        ("standing", "eve", "joined", None, "member"),
+        ("standing", "dan", "invited", None, "invited"),
+        ("standing", "dan", "joined", "invited", "member"),
+        ("standing", "bob", "role", "member", "moderator"),
+        ("standing", "eve", "muted", "member", "member"),
+        ("standing", "dan", "banned", "member", None),
+        ("standing", "ann", "left", "owner", None),
+        ("standing", "bob", "heir", "moderator", "owner"),
+        ("room",),
+        ("standing", "fay", "joined", None, "member"),
+    ]
+)
+"""What the control log says of a room that had all of this done to it, each once."""
+
+
+async def said_of(truth: History, uid: str) -> Counter[tuple[str | None, ...]]:
+    """What the control log says of a room, past whatever was said of others meanwhile."""
+    records = [record for record in await records_after(truth.ledger, 0) if record.data["room"] == uid]
+    return Counter(
+        (record.kind, *(record.data[name] for name in ("user", "why", "was", "role") if name in record.data))
+        for record in records
+    )
+
+
 async def check(truth: History, room: Room) -> None:
-    """Exactly what was asked for is there, and the counts agree with it."""
+    """Exactly what was asked for is there, and the counts agree with it; and the log says so, once."""
     uid = room.uid
+    assert await said_of(truth, uid) == SAID
     found = await truth.room(room.id)
     assert found is not None
     assert (found.uid, found.title, found.capacity, found.members, found.head) == (uid, "Later", 3, 3, 2)
@@ -100,6 +131,9 @@ class TestRooms:
                 proxy.rules.append(rule)
                 await insist_on(lambda: history.delete_room(room.uid))
             assert await truth.room(room.id) is None
+            said = await said_of(truth, room.uid)
+            assert said["deleted",] == 1
+            assert said.total() == 3, said
             assert await truth.view(room.uid, "ann") is None
             assert room.uid not in await truth.standings_of("bob")
             for read in (truth.head(room.uid), truth.page(room.uid, limit=1, max_bytes=AMPLE_BYTES)):

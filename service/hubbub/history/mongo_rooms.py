@@ -152,6 +152,7 @@ async def delete_room(server: MongoServer, uid: str, *, at: int) -> bool:
     """
     document = await server.rooms.find_one({"uid": uid}, {"uid": True})
     if document is None:
+        await _say_what_is_unsaid(server, uid)
         return False
     # First, so that a room which is gone has its grave, whoever dies in between. That of a living one does no harm.
     epitaph = {"id": document["_id"], "origin": server.log.origin}
@@ -160,6 +161,13 @@ async def delete_room(server: MongoServer, uid: str, *, at: int) -> bool:
     # Whoever was slower tells it too: the key is the same, and the quicker one may have died.
     await say_deleted(server, uid, epitaph, at=at)
     return is_gone
+
+
+async def _say_what_is_unsaid(server: MongoServer, uid: str) -> None:
+    """The room is gone. Whoever deletes it again, having had no answer, is not told before the log is."""
+    grave = await server.graveyard.find_one({"_id": uid, "unsaid": {"$exists": True}})
+    if grave is not None:
+        await say_deleted(server, uid, grave["unsaid"], at=grave["at"])
 
 
 async def say_deleted(server: MongoServer, uid: str, unsaid: Mapping[str, Any], *, at: int) -> None:
