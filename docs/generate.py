@@ -15,6 +15,7 @@ from marshmallow import Schema, fields, validate
 from prometheus_client import Metric
 
 from hubbub.cli import reference
+from hubbub.domain.admin.caller import SCOPES
 from hubbub.domain.permissions import TABLE, WRITES, Action, Relation
 from hubbub.errors import CATALOGUE, ErrorKind
 from hubbub.events import (
@@ -187,7 +188,30 @@ def permissions_page() -> str:
             f"| `{action}` | {' | '.join('yes' if code is None else f'`{code}`' for code in cells.values())} |\n"
             for action, cells in rows.items()
         )
+    parts.append(PERMISSIONS_ADMIN)
+    parts.extend(f"| `{event}` | {' | '.join(_ADMIN_CELLS[scope])} |\n" for event, scope in SCOPES.items())
     return "".join(parts)
+
+
+PERMISSIONS_ADMIN: Final = """
+## The service as a whole
+
+In `/admin`, made from `service/hubbub/domain/admin/caller.py`. Nobody enters it without the role `admin` in the token:
+`forbidden`. An administrator whose token is limited to rooms has what is about these rooms. Where an event is about a
+room, the tables above say what an administrator may do in a room of its kind; so direct rooms stay closed. Nobody bans
+themselves: `forbidden`.
+
+| | admin | admin, limited to rooms |
+| --- | --- | --- |
+"""
+
+_ADMIN_CELLS: Final[Mapping[str, tuple[str, str]]] = {
+    "all": ("yes", "`forbidden`"),
+    "room": ("yes", "yes; `not_found` for rooms that the token does not cover"),
+    "scoped": ("yes", "with a room as above; without one `forbidden`"),
+    "list": ("yes", "those that the token covers"),
+    "self": ("yes", "yes"),
+}
 
 
 METRICS_HEAD: Final = """\

@@ -28,7 +28,7 @@ __all__ = ["AdminNamespace"]
 
 _log = structlog.get_logger("hubbub.connection")
 
-Handle = Callable[[Administrator, dict[str, Any]], Awaitable[dict[str, Any]]]
+_Handle = Callable[[Administrator, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class AdminNamespace:
@@ -51,7 +51,7 @@ class AdminNamespace:
         self._node = node
         self._connect = compose(pipeline, self._enter)
         self._event = compose(pipeline, self._handle)
-        self._handlers: dict[str, Handle] = {
+        self._handlers: dict[str, _Handle] = {
             "nodes:list": admin.list_nodes,
             "rooms:list": admin.list_rooms,
             "connections:list": admin.list_connections,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hubbub.errors import StoreError
-from hubbub.history.ledger import Audited, AuditPage
+from hubbub.history.base import Audited, AuditPage
 from hubbub.history.sqlite_audit import read_audit
 from hubbub.history.sqlite_errors import sentence
 from hubbub.history.sqlite_file import check_to_read, connect

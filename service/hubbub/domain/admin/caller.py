@@ -18,9 +18,9 @@ from hubbub.errors import HubbubError
 
 __all__ = ["SCOPES", "Administrator", "check_admin", "check_scope"]
 
-Scope = Literal["all", "room", "scoped", "list", "self"]
+_Scope = Literal["all", "room", "scoped", "list", "self"]
 
-SCOPES: Final[Mapping[str, Scope]] = {
+SCOPES: Final[Mapping[str, _Scope]] = {
     "stats:watch": "all",
     "nodes:list": "all",
     "rooms:list": "list",
