@@ -236,9 +236,15 @@ class _NoWriter:
     oldest_s: float = 0.0
 
 
+class _NoControl:
+    applied = 0
+    lag_s = 0.0
+
+
 def metrics_page() -> str:
     metrics = Metrics()
     metrics.watch_writer(_NoWriter())
+    metrics.watch_control(_NoControl())
     families = sorted(metrics.registry.collect(), key=lambda family: family.name)
     return METRICS_HEAD + "".join(_metric_row(family) for family in families)
 
