@@ -17,7 +17,9 @@ from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
 from hubbub.history.base import Standing
 from tests.support.house import ChatHouse, outlet_of, refusal_of
-from tests.support.nodes import Nodes, two_nodes
+from tests.support.mongodb import SharedMongo
+from tests.support.nodes import Nodes, two_nodes, two_nodes_on_mongo
+from tests.support.patience import patient_calls
 
 
 class Tea:
@@ -321,7 +323,8 @@ STEPS = st.lists(
         st.integers(0, len(USERS) - 1),
         st.integers(0, len(ROOMS) - 1),
     ),
-    max_size=30,
+    min_size=10,
+    max_size=40,
 )
 
 
@@ -440,18 +443,33 @@ def said(standing: Standing) -> Standing:
     return replace(standing, read_seq=0)
 
 
+async def run(nodes: Nodes, steps: list[Step]) -> None:
+    crowd = Crowd(nodes)
+    await crowd.begin()
+    for step in steps:
+        await crowd.step(step)
+    await nodes.poll()
+    await crowd.check()
+
+
 class TestWhateverIsDone:
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS)
     def test_after_the_next_polls_both_nodes_and_all_clients_know_what_the_store_has(self, steps: list[Step]) -> None:
         async def test() -> None:
             with tempfile.TemporaryDirectory() as path:
                 async with two_nodes(Path(path)) as nodes:
-                    crowd = Crowd(nodes)
-                    await crowd.begin()
-                    for step in steps:
-                        await crowd.step(step)
-                    await nodes.poll()
-                    await crowd.check()
+                    await run(nodes, steps)
 
         asyncio.run(test())
+
+    @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+    @given(steps=STEPS)
+    def test_on_mongodb_too(self, mongo: SharedMongo, steps: list[Step]) -> None:
+        async def test() -> None:
+            with mongo.database() as uri:
+                async with two_nodes_on_mongo(uri) as nodes:
+                    await run(nodes, steps)
+
+        with patient_calls():
+            asyncio.run(test())

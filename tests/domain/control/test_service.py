@@ -10,11 +10,11 @@ import pytest
 
 from hubbub.domain.control import service as module
 from hubbub.errors import HubbubError
-from hubbub.history.base import FOREVER, Ban, Beat
-from hubbub.history.sqlite_log import RoomLog
+from hubbub.history.base import FOREVER, Ban, Beat, Entry
+from hubbub.history.sqlite import SqliteHistory
 from tests.support.domain import identity_of
 from tests.support.house import ChatHouse, outlet_of
-from tests.support.nodes import Nodes
+from tests.support.nodes import Nodes, become
 
 
 def code(node: ChatHouse, user: str, **more: Any) -> str | None:
@@ -27,8 +27,8 @@ def code(node: ChatHouse, user: str, **more: Any) -> str | None:
 
 async def newcomer(nodes: Nodes) -> ChatHouse:
     """A node that starts now, at the same store."""
-    nodes.history._ledger._origin = "c"
-    nodes.history._log = RoomLog("c", nodes.clock)
+    assert isinstance(nodes.history, SqliteHistory)
+    become(nodes.history, "c", nodes.clock)
     node = ChatHouse(nodes.history, limits=nodes.a.chat.house.limits, clock=nodes.clock, node="c")
     await node.chat.load()
     return node
@@ -70,9 +70,9 @@ class TestBans:
         """The node that gave the order died right after."""
         await nodes.history.ledger.append(
             [
-                module.Entry("ban", "k1", 1, {"user": "bob", "until": FOREVER, "reason": "spam", "by": "root"}),
-                module.Entry("revoke", "k2", 1, {"user": "cem", "before": 5000, "reason": "lost", "by": "root"}),
-                module.Entry("disconnect", "k3", 1, {"user": "dan", "reason": "go"}),
+                Entry("ban", "k1", 1, {"user": "bob", "until": FOREVER, "reason": "spam", "by": "root"}),
+                Entry("revoke", "k2", 1, {"user": "cem", "before": 5000, "reason": "lost", "by": "root"}),
+                Entry("disconnect", "k3", 1, {"user": "dan", "reason": "go"}),
             ]
         )
         node = await newcomer(nodes)
@@ -154,7 +154,7 @@ class TestOtherOrders:
         assert [len(outlet_of(client).of("notice")) for client in (ada, bob, cem)] == [0, 1, 0]
 
     async def test_what_cannot_be_applied_does_not_keep_the_rest_from_it(self, nodes: Nodes) -> None:
-        await nodes.history.ledger.append([module.Entry("ban", "k1", 1, {"nonsense": True})])
+        await nodes.history.ledger.append([Entry("ban", "k1", 1, {"nonsense": True})])
         await nodes.at(nodes.a).chat.control.ban("root", "bob", seconds=None, reason="spam")
         await nodes.poll()
         assert code(nodes.b, "bob") == "banned"
