@@ -83,6 +83,22 @@ class TestMending:
         [record] = await node.server.log.read(after=head, limit=9)
         assert (record.kind, record.origin, record.data) == ("room", "other", {"room": room.uid})
 
+    async def test_a_clock_that_was_ahead_holds_nothing_up(self, mongo_uri: str, node: Node) -> None:
+        room = await create_room(node.server, make_room(), [member("ann", "owner")], at=NOW_MS)
+        async with node_at(mongo_uri, now=LATER_MS) as ahead:
+            cut_server(ahead.server, Cut(2, happens=False))
+            with pytest.raises(HubbubError):
+                await ahead.members.join(room.uid, Person("zoe", "Zoe"), at=5)
+        unsaid = {"key": "k", "at": LATER_MS, "origin": "other"}
+        await node.server.rooms.update_one({"uid": room.uid}, {"$set": {"unsaid": [unsaid]}})
+        head = await node.server.log.head()
+        await mend(node.server, now=NOW_MS)
+        said = await node.server.log.read(after=head, limit=9)
+        assert sorted((record.kind, record.data.get("user")) for record in said) == [
+            ("room", None),
+            ("standing", "zoe"),
+        ]
+
     async def test_an_intent_of_an_older_version_tells_nothing_and_harms_nobody(self, node: Node) -> None:
         room = await create_room(node.server, make_room(), [member("ann", "owner")], at=NOW_MS)
         head = await node.server.log.head()

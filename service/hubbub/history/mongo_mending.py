@@ -22,16 +22,20 @@ AT_ONCE: Final = 100
 
 async def mend(server: MongoServer, *, now: int) -> None:
     """As `Ledger.mend`; `now` is in milliseconds. A bounded number, and the rest at the next time."""
-    before = now - LEFT_MS
-    pending = server.rooms.find({"pending.at": {"$lt": before}}, {"uid": True}).limit(AT_ONCE)
+    pending = server.rooms.find(_is_left("pending.at", now=now), {"uid": True}).limit(AT_ONCE)
     for room in await pending.to_list(None):
         await settle(server, room["uid"])
-    updated = server.rooms.find({"unsaid.at": {"$lt": before}}, {"uid": True, "unsaid": True}).limit(AT_ONCE)
+    updated = server.rooms.find(_is_left("unsaid.at", now=now), {"uid": True, "unsaid": True}).limit(AT_ONCE)
     for room in await updated.to_list(None):
         await say_updated(server, room["_id"], room["uid"], room["unsaid"])
     for grave in await server.graveyard.find({"unsaid": {"$exists": True}}).limit(AT_ONCE).to_list(None):
         if abs(now - grave["at"]) > LEFT_MS:
             await _mend_grave(server, grave, now=now)
+
+
+def _is_left(name: str, *, now: int) -> dict[str, Any]:
+    """Finds what is older. Clocks differ, in either direction: a time that has not come yet would be waited for."""
+    return {"$or": [{name: {"$lt": now - LEFT_MS}}, {name: {"$gt": now + LEFT_MS}}]}
 
 
 async def _mend_grave(server: MongoServer, grave: dict[str, Any], *, now: int) -> None:
