@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hubbub.errors import HubbubError
@@ -52,6 +52,7 @@ class MemoryLedger:
     def __init__(self, log: MemoryLog | None = None, *, origin: str = "own") -> None:
         self.shared = log or MemoryLog()
         self._origin = origin
+        self.on_logged: Callable[[], None] = lambda: None
         self.away = False
         self.latency_s = 0.0
         self.calls: list[str] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hubbub.cluster.base import Node
+from hubbub.cluster.bus import Bus
 from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.chat import Chat
 from hubbub.domain.control.ports import Doors
@@ -104,6 +105,7 @@ class ChatHouse:
         clock: ManualClock | None = None,
         doors: Doors | None = None,
         node: str = "n",
+        bus: Bus | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
         self.store = Interposed(history)
@@ -126,6 +128,7 @@ class ChatHouse:
             registry=LoneRegistry(Node(node, "1")),
             watch_channel=self.watch_fanout,
             quiet_above=100,
+            bus=bus,
             doors=doors,
             now=self.clock,
             reviewer=reviewer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hubbub.cluster.base import Registry
+from hubbub.cluster.bus import Bus
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.activity import Activity
 from hubbub.domain.clock import Clock
@@ -17,6 +18,7 @@ from hubbub.domain.identity import Identity
 from hubbub.domain.limits import Limits
 from hubbub.domain.membership import Membership
 from hubbub.domain.moderation.purging import Purging
+from hubbub.domain.neighbours import Neighbours
 from hubbub.domain.permissions import Action
 from hubbub.domain.ports import Channel, WritePort
 from hubbub.domain.posting import Posting
@@ -36,8 +38,9 @@ __all__ = ["Chat"]
 class Chat:
     """Everything that `/chat` and `/presence` (and later the REST surface) can ask for. `written` is for the writer to
     call. `watch_channel` has the groups of `/presence`; in rooms of more than `quiet_above` subscribers typing and read
-    marks are not told. `now` is monotonic, in milliseconds; the loop's if it is None. `reviewer` has the filters.
-    `doors` end connections where administrators order it; `on_applied` is told of records of the control log by kind.
+    marks are not told. `now` is monotonic, in milliseconds; the loop's if it is None. `reviewer` has the filters. Other
+    nodes are reached by `bus`; None if there are none. `doors` end connections where administrators order it;
+    `on_applied` is told of records of the control log by kind.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Chat:
         registry: Registry,
         watch_channel: Channel,
         quiet_above: int,
+        bus: Bus | None = None,
         doors: Doors | None = None,
         now: Callable[[], int] | None = None,
         on_filled: Callable[[int], None] | None = None,
@@ -60,7 +64,7 @@ class Chat:
     ) -> None:
         presence = Presence(history, registry, clock, now=now)
         roster = Roster(history, clock, presence)
-        whispers = Whispers(channel, most=quiet_above)
+        whispers = Whispers(channel, bus, most=quiet_above)
         watchers = Watchers(presence, watch_channel)
         active = ActiveRooms(history, channel, is_watched=watchers.is_watched)
         self.auditor = Auditor(history.ledger, clock)
@@ -69,7 +73,7 @@ class Chat:
         )
         self._activity = Activity(roster, channel, room_id=self._room_id)
         self._delivery = Delivery(
-            history, active, channel, self._activity, on_gone=self.house.close_room, on_filled=on_filled
+            history, active, channel, self._activity, bus, on_gone=self.house.close_room, on_filled=on_filled
         )
         self.rooms = RoomService(self.house)
         self.membership = Membership(self.house, self.rooms)
@@ -80,6 +84,7 @@ class Chat:
             self.house, self.rooms, doors=doors or NoDoors(), node=registry.node.name, on_applied=on_applied
         )
         self.reading = Reading(self.house, self._delivery, self.rooms, self.membership, on_read=on_read)
+        self._neighbours = None if bus is None else Neighbours(bus, self.house, self._delivery, self.control)
 
     def written(self, uid: str, written: Written) -> None:
         """A write is durable and claimed a revision."""
@@ -113,6 +118,8 @@ class Chat:
         Raises `unavailable`; then it may be tried again.
         """
         await self.control.load()
+        if self._neighbours is not None:
+            await self._neighbours.open()
 
     def start(self) -> None:
         """Begin what runs beside. The store is open, and `load` has returned."""
@@ -130,6 +137,8 @@ class Chat:
         await self.house.roster.wait_written()
         await self.house.presence.close()
         await self.auditor.close()
+        if self._neighbours is not None:
+            await self._neighbours.close()
 
     def _room_id(self, uid: str) -> str | None:
         room = self.house.rooms.by_uid(uid)

@@ -190,6 +190,8 @@ class Reading:
         key = ("read", room.uid, user)
         hidden = self._house.presence.is_hidden(user)
         quiet = hidden or not self._house.whispers.say(room.uid, "read", user, document, skip=client.outlet)
+        if quiet:
+            self._house.whispers.say_elsewhere(room.uid, "read", user, document)
         others = [
             each.outlet
             for each in self._house.roster.clients(user)

@@ -19,7 +19,7 @@ All times are integer milliseconds since the Unix epoch, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -156,6 +156,11 @@ class Ledger(Protocol):
     def origin(self) -> str:
         """This process, in the log: short random text, another at every start."""
         ...
+
+    on_logged: Callable[[], None]
+    """May be set: called on the event loop when this process has logged something that others may be waiting for. Where
+    there are no others it is never called.
+    """
 
     # -- the control log ---------------------------------------------------------------------------------------------
 

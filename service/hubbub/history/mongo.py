@@ -103,6 +103,7 @@ class MongoHistory:
         except BaseException:
             await server.close()
             raise
+        server.log.on_logged = lambda: self._ledger.on_logged()
         self._parts = _Parts(server, self._clock)
 
     async def close(self) -> None:

@@ -32,6 +32,7 @@ class MongoLedger:
         self._server = server
         self._origin = origin
         self._clock = clock
+        self.on_logged: Callable[[], None] = lambda: None
 
     @property
     def origin(self) -> str:
@@ -96,7 +97,6 @@ class MongoLedger:
     async def audit_begin(self, *, at: int, actor: str, action: str, target: Mapping[str, str], reason: str) -> str:
         id = str(ObjectId())  # In the order in which this process makes them, which is that within a millisecond.
         entry = {
-            "_id": id,
             "at": at,
             "actor": actor,
             "action": action,
@@ -105,7 +105,8 @@ class MongoLedger:
             "outcome": "unknown",
         }
         async with translated(CALL_S):
-            await self._server().audit.insert_one(entry)
+            # An insert that the driver repeats, since the first may not stand, would run into the first.
+            await self._server().audit.update_one({"_id": id}, {"$setOnInsert": entry}, upsert=True)
         return id
 
     async def audit_end(self, id: str, outcome: str) -> None:

@@ -16,7 +16,7 @@ import contextvars
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,6 +83,7 @@ class Log:
         self._known: tuple[int, float] | None = None
         """The last number that is known to stay, and when it was; it may be behind the truth, never before it."""
         self.origin = origin
+        self.on_logged: Callable[[], None] = lambda: None
 
     async def close(self) -> None:
         """Wait for what is on its way."""
@@ -156,6 +157,7 @@ class Log:
                     self._known = None
                     _fail(batch, as_hubbub_error(error))
                     continue
+                self.on_logged()
                 for waiting in batch:
                     if not waiting.future.done():
                         waiting.future.set_result([numbers[each["key"]] for each in waiting.documents])
@@ -219,7 +221,7 @@ class Log:
         # If one was there already, then most are: it is the second time that they come. Who has taken a key may not
         # have a majority yet; then it is not seen, and is waited for.
         left = [document["key"] for document in documents[len(claimed) :]]
-        there = self._documents.find({"key": {"$in": left}}, {"key": True}, batch_size=len(left))
+        there = self._documents.find({"key": {"$in": left}}, {"key": True}, batch_size=len(left) + 1)
         return numbers | {document["key"]: int(document["_id"]) for document in await there.to_list(None)}
 
     async def _last(self) -> int:

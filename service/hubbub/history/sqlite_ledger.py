@@ -32,6 +32,7 @@ class SqliteLedger:
         self._read = read
         self._write = write
         self._origin = secrets.token_hex(ORIGIN_BYTES)
+        self.on_logged: Callable[[], None] = lambda: None
 
     @property
     def origin(self) -> str:
