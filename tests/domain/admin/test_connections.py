@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.domain.activerooms import ActiveRooms
-from hubbub.domain.admin.connections import LOOKED_AT, Connections, Wanted
+from hubbub.domain.admin.connections import LOOKED_AT, PAGE_BYTES, Connections, Wanted
 from hubbub.transport.base import Link
 from hubbub.transport.fanout import Fanout
 from tests.support.domain import room_of
@@ -138,6 +138,15 @@ class TestPages:
             assert {links[number].opened_at for number in staying} <= set(found)
 
         asyncio.run(run())
+
+    async def test_a_page_ends_before_it_is_too_large_but_has_something(self, crowd: Crowd) -> None:
+        crowd.add("ada", address="x" * 2 * PAGE_BYTES)
+        crowd.add("bob")
+        connections = listed(crowd)
+        first = await connections.page(Wanted())
+        second = await connections.page(Wanted(after=first.connections[-1]["since"]))
+        assert [[each["user"]["id"] for each in page.connections] for page in (first, second)] == [["ada"], ["bob"]]
+        assert (first.more, second.more) == (True, False)
 
 
 class TestIds:

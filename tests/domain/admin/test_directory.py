@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.domain.activerooms import ActiveRooms
-from hubbub.domain.admin.connections import Connections
+from hubbub.domain.admin.connections import PAGE_BYTES, Connections
 from hubbub.domain.admin.directory import HAS, LIST, Directory, Listing
 from hubbub.errors import HubbubError
 from hubbub.history.base import Beat
@@ -21,7 +22,11 @@ from tests.support.lines import Crowd
 
 
 class Cluster:
-    """Nodes that ask each other without a store between them. Those in `silent` do not answer."""
+    """Nodes that ask each other without a store between them. Those in `silent` do not answer; while it `is_away`
+    nobody knows who lives.
+    """
+
+    is_away = False
 
     def __init__(self, *names: str) -> None:
         self.crowds = {name: Crowd(name) for name in names}
@@ -39,6 +44,8 @@ class Cluster:
         return f"boot of {name}"
 
     async def nodes(self) -> Sequence[Beat]:
+        if self.is_away:
+            raise HubbubError("unavailable")
         return [Beat(name, self.origin(name), 0) for name in sorted(self.crowds)]
 
     async def ask(self, origin: str, question: str, about: Mapping[str, Any], *, timeout_s: float = 3.0) -> Any:
@@ -125,8 +132,33 @@ class TestPages:
         with pytest.raises(HubbubError, match="bad_request"):
             await Cluster("n1").page("n1", cursor=cursor)
 
+    @pytest.mark.parametrize("wanted", [{}, {"user": "ada"}])
+    async def test_a_page_is_bounded_in_bytes_as_well(self, wanted: dict[str, Any]) -> None:
+        """Names and addresses are long here, so that few connections are much."""
+        cluster = Cluster("n1", "n2")
+        for crowd in cluster.crowds.values():
+            for _ in range(4):
+                crowd.add("ada", address="x" * 60_000)
+        cursor: str | None = None
+        sizes: list[int] = []
+        while cursor is not None or not sizes:
+            listing = await cluster.page("n1", cursor=cursor, **wanted)
+            assert len(orjson.dumps(listing.connections)) <= PAGE_BYTES + 100
+            sizes.append(len(listing.connections))
+            cursor = listing.cursor
+        assert sizes == [4, 4]
+
 
 class TestNodes:
+    async def test_while_the_store_is_away_a_node_lists_its_own(self) -> None:
+        cluster = Cluster("n1", "n2")
+        cluster.crowds["n1"].add("ada")
+        cluster.is_away = True
+        assert len((await cluster.page("n1", node="n1")).connections) == 1
+        for node in (None, "n2"):
+            with pytest.raises(HubbubError, match="unavailable"):
+                await cluster.page("n1", node=node)
+
     async def test_one_node_alone(self) -> None:
         cluster = Cluster("n1", "n2")
         for crowd in cluster.crowds.values():

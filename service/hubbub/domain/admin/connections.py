@@ -21,12 +21,14 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
+import orjson
+
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.admin.ports import Line, Lines, Place
 from hubbub.domain.identity import Identity
 from hubbub.events import CHAT
 
-__all__ = ["ConnectionPage", "Connections", "Wanted"]
+__all__ = ["PAGE_BYTES", "ConnectionPage", "Connections", "Wanted", "size_of"]
 
 LOOKED_AT: Final = 4096
 """Lines that are looked at in one turn of the loop: some two milliseconds."""
@@ -41,13 +43,16 @@ DESCRIBED: Final = 50
 
 ROOMS_SHOWN: Final = 50
 
+PAGE_BYTES: Final = 256_000
+"""Of JSON. A page ends before there are more, but has at least one document."""
+
 _opened_at: Callable[[Line], int] = attrgetter("opened_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which connections are asked for: those opened behind a time (ms), of a user and in a room (by its uid) where
-    these are given; at most `limit`.
+    these are given; at most `limit`, and fewer if they are large.
     """
 
     after: int = 0
@@ -76,12 +81,16 @@ class Connections:
         """The connections that are wanted, by age."""
         found = await self._oldest(wanted)
         documents: list[dict[str, Any]] = []
-        for line in found[: wanted.limit]:
+        room_left = PAGE_BYTES
+        for number, line in enumerate(found[: wanted.limit], 1):
             # Whoever left while the page was put together is shown no more.
             document = self._document(line, wanted.room)
             if document is not None:
+                room_left -= size_of(document)
+                if room_left < 0 and documents:
+                    return ConnectionPage(documents, True)
                 documents.append(document)
-            if len(documents) % DESCRIBED == 0:
+            if number % DESCRIBED == 0:
                 await asyncio.sleep(0)
         return ConnectionPage(documents, len(found) > wanted.limit)
 
@@ -168,6 +177,11 @@ class Connections:
             room = self._rooms.by_uid(uid)
             if room is not None and room.record.kind != "direct":
                 yield room.id
+
+
+def size_of(document: dict[str, Any]) -> int:
+    """In bytes of JSON."""
+    return len(orjson.dumps(document))
 
 
 def _joined(chat: Place | None) -> list[str]:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from hubbub.domain.admin.connections import ConnectionPage, Connections, Wanted
+from hubbub.domain.admin.connections import PAGE_BYTES, ConnectionPage, Connections, Wanted, size_of
 from hubbub.errors import HubbubError
 from hubbub.history.base import Beat
 from hubbub.history.cursors import decode_cursor, encode_cursor
@@ -64,12 +64,13 @@ class Directory:
         if cursor is not None:
             name, origin, since = decode_cursor(cursor, "connections", str, str, int)
             begin = _Begin(str(name), str(origin), int(since))
-        living = await self._living()
+        living = await self._living(node)
         if node is not None and all(name != node for name, _ in living):
             raise HubbubError("not_found", "There is no such node.")
         waiting = [each for each in living if each >= begin[:2] and node in (None, each[0])]
         is_narrow = user is not None or room is not None
         found: list[dict[str, Any]] = []
+        room_left = PAGE_BYTES
         missing: list[str] = []
         while waiting:
             asked, waiting = (waiting, []) if is_narrow else (waiting[:1], waiting[1:])
@@ -81,8 +82,9 @@ class Directory:
                 if page is None:
                     missing.append(name)
                     continue
-                shown = page.connections[: limit - len(found)]
-                found += ({**document, "node": name} for document in shown)
+                shown = _cut(page.connections[: limit - len(found)], name, room_left)
+                room_left -= sum(map(size_of, shown))
+                found += shown
                 if len(page.connections) > len(shown) or page.more:
                     since = shown[-1]["since"] if shown else each.after
                     return Listing(found, encode_cursor("connections", name, origin, since), missing)
@@ -113,10 +115,15 @@ class Directory:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    async def _living(self) -> list[tuple[str, str]]:
-        """The nodes that live, by name and process. This one does, whatever the store says."""
-        beats = {(beat.name, beat.origin) for beat in await self._nodes.nodes()}
-        return sorted(beats | {(self._node, self._origin)})
+    async def _living(self, wanted: str | None = None) -> list[tuple[str, str]]:
+        """The nodes that live, by name and process. Where only this one is wanted, the store need not answer."""
+        own = {(self._node, self._origin)}
+        try:
+            return sorted(own | {(beat.name, beat.origin) for beat in await self._nodes.nodes()})
+        except HubbubError:
+            if wanted != self._node:
+                raise
+            return sorted(own)
 
     async def _page_of(self, place: tuple[str, str], wanted: Wanted) -> ConnectionPage | None:
         _, origin = place
@@ -135,6 +142,18 @@ class Directory:
             return await self._nodes.ask(origin, question, about)
         except HubbubError:
             return None
+
+
+def _cut(documents: list[dict[str, Any]], node: str, room_left: int) -> list[dict[str, Any]]:
+    """As many of a node's documents as there is room for, with its name."""
+    shown: list[dict[str, Any]] = []
+    for document in documents:
+        named = {**document, "node": node}
+        room_left -= size_of(named)
+        if room_left < 0:
+            break
+        shown.append(named)
+    return shown
 
 
 class _Begin(NamedTuple):
