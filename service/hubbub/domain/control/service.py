@@ -335,7 +335,7 @@ class Control:
 
     def _on_notice(self, record: Record) -> None:
         uid, document = record.data["room"], {"level": record.data["level"], "text": record.data["text"]}
-        _log.info("control.notice", n=record.n, room=uid, level=document["level"])
+        _log.info("control.notice", n=record.n, room=uid, kind=document["level"])
         if uid is not None:
             self._house.channel.publish(uid, "notice", document)
             return
