@@ -9,13 +9,13 @@ from typing import Any, Final, cast
 from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from hubbub.history.base import MEMBER_ROLES, Room, RoomView, Standing
+from hubbub.history.base import MEMBER_ROLES, Role, Room, RoomView, Standing
 from hubbub.history.mongo_lists import read_members, read_view
 from hubbub.history.mongo_membership import Memberships
 from hubbub.history.mongo_server import Documents, MongoServer
 from tests.support.history import eventually
 
-__all__ = ["LATER_MS", "NOW_MS", "Commands", "Cut", "Node", "cut_server", "node_at", "whole_room"]
+__all__ = ["LATER_MS", "NOW_MS", "Commands", "Cut", "Node", "cut_server", "node_at", "roles_told", "whole_room"]
 
 NOW_MS: Final = 1_800_000_000_000
 LATER_MS: Final = NOW_MS + 60_000
@@ -117,7 +117,9 @@ def cut_server(server: MongoServer, cut: Cut) -> None:
 
 
 async def whole_room(server: MongoServer, room: Room) -> tuple[RoomView, Sequence[Standing]]:
-    """The room and its members as somebody finds them who comes later. They belong together, whatever happened."""
+    """The room and its members as somebody finds them who comes later. They belong together, whatever happened; and the
+    control log, which has the changes one after the other, ends at the same members.
+    """
     view = await read_view(server, room.uid, "nobody", now=LATER_MS)
     page = await read_members(server, room.uid, limit=1000, cursor=None, now=LATER_MS)
     members = [standing for standing, _ in page.members]
@@ -125,4 +127,25 @@ async def whole_room(server: MongoServer, room: Room) -> tuple[RoomView, Sequenc
     assert all(standing.role in MEMBER_ROLES for standing in members)
     assert view.room.members == len(members) <= view.room.capacity
     assert not members or any(standing.role == "owner" for standing in members)
+    roles = await roles_told(server, room.uid)
+    assert {user: role for user, role in roles.items() if role in MEMBER_ROLES} == {
+        standing.user: standing.role for standing in members
+    }
     return view, members
+
+
+async def roles_told(server: MongoServer, uid: str) -> dict[str, Role | None]:
+    """Whom the control log says to have which role in a room. Each change is there once, behind the one before it."""
+    roles: dict[str, Role | None] = {}
+    keys: set[str] = set()
+    after = 0
+    while records := await server.log.read(after=after, limit=1000):
+        assert [record.n for record in records] == list(range(after + 1, after + 1 + len(records)))
+        after = records[-1].n
+        for record in records:
+            if record.kind == "standing" and record.data["room"] == uid:
+                assert record.key not in keys
+                assert record.data["was"] == roles.get(record.data["user"]), record
+                keys.add(record.key)
+                roles[record.data["user"]] = record.data["role"]
+    return roles
