@@ -210,7 +210,7 @@ async def found_by(rest: Backend, who: dict[str, str | None], rooms: dict[str, s
         replies = (
             await rest.get(f"/api/rooms/{id}", **who),
             await rest.get(f"/api/rooms/{id}/messages", **who),
-            await rest.send(id, **who),
+            await rest.send(id, token=who.get("token"), cookie=who.get("cookie")),
         )
         row.append(tuple(reply.outcome for reply in replies))
     return tuple(row)

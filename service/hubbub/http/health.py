@@ -20,9 +20,11 @@ __all__ = ["Readiness", "alive", "ready_handler"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the node takes clients (`ready`, `degraded`) or not (`starting`, `draining`), and why: a clause each."""
+    """Whether the node takes clients (`ready`, `degraded`) or not (`starting`, `draining`, or `deaf` while other nodes
+    hear each other), and why: a clause each.
+    """
 
-    status: Literal["starting", "ready", "degraded", "draining"]
+    status: Literal["starting", "ready", "degraded", "deaf", "draining"]
     reasons: tuple[str, ...] = ()
 
     @property

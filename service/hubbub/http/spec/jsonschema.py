@@ -20,11 +20,12 @@ __all__ = ["Components", "field_schema", "name_of"]
 _SINGLE_LINE: Final = r"^[^\u0000-\u001f\u007f]*$"
 _NO_NUL: Final = r"^[^\u0000]*$"
 _SOMETHING: Final = r"\S"
+_NAME: Final = "1 to 64 characters, all visible, when white space around them is taken off."
 
 _Json = dict[str, Any]
 
 _TOGETHER: Final[Mapping[type[Schema], _Json]] = {
-    GuestRequest: {"properties": {"name": {"minLength": 1, "maxLength": 64, "pattern": _SOMETHING}}},
+    GuestRequest: {"properties": {"name": {"minLength": 1, "pattern": _SOMETHING, "description": _NAME}}},
     events.RoomJoin: {
         "if": {"properties": {"since": {"minimum": 1}}, "required": ["since"]},
         "then": {"required": ["epoch"]},
