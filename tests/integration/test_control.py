@@ -18,7 +18,9 @@ import pytest
 from tests.support.admin import AdminClient, admin_client
 from tests.support.chat import ChatClient, RefusedError, chat_client
 from tests.support.mongo_proxy import MongoProxy, running_proxy
+from tests.support.mongodb import MongoProcess, with_database
 from tests.support.service import RunningService, running_service
+from tests.support.tabs import Tab
 
 SECRET = "a secret for tests, which is long enough"
 
@@ -48,6 +50,13 @@ class Nodes:
     async def enter(self, user: str, service: RunningService | None = None, *, token: str | None = None) -> ChatClient:
         service = service or self.second
         return await self._stack.enter_async_context(chat_client(service.url, token or service.token(user=user)))
+
+    async def watcher(self, user: str) -> Tab:
+        """A user of the second node in /chat and /presence."""
+        tab = Tab()
+        self._stack.push_async_callback(tab.goodbye)
+        await tab.connect(self.second.url, self.second.token(user=user))
+        return tab
 
     async def in_room(self, user: str, room: str) -> ChatClient:
         """A user of the second node in a room that ada made on the first; the second node has caught up."""
@@ -201,6 +210,22 @@ async def notice(nodes: Nodes, name: str) -> Any:
     return lambda: nodes.root.ok("notice:send", {"level": "info", "text": name}), told
 
 
+async def watch(nodes: Nodes, name: str) -> Any:
+    room = (await nodes.ada.ok("room:create", {"kind": "private", "title": name, "members": [name]}))["room"]["id"]
+    bob = await nodes.watcher(name)
+    await bob.ok("room:join", {"room": room})
+    await bob.ok("presence:watch", {"rooms": [room]})
+
+    async def ended() -> float:
+        async with asyncio.timeout(20):
+            while not any(each[:2] == ("/presence", "room:removed") for each in bob.events):
+                async with bob.news:
+                    await bob.news.wait()
+        return time.monotonic()
+
+    return lambda: nodes.ada.ok("room:kick", {"room": room, "user": name}), ended
+
+
 EFFECTS: Final = (
     ban,
     revocation,
@@ -212,6 +237,7 @@ EFFECTS: Final = (
     deletion,
     invitation,
     update,
+    watch,
     notice,
 )
 
@@ -258,6 +284,31 @@ class TestAfterAnOutage:
                 for effect, at in zip(EFFECTS, await asyncio.gather(*waiting), strict=True)
             }
         assert max(took.values()) < WITHIN_S + SLACK_S, took
+
+
+class TestAfterTheStoreHasDied:
+    async def test_both_nodes_are_back_and_orders_take_effect_within_a_second(
+        self, tmp_path: Path, mongo_server: MongoProcess
+    ) -> None:
+        async with AsyncExitStack() as stack:
+            store = with_database(mongo_server.uri, "hubbub")
+            services = []
+            for name in ("n1", "n2"):
+                (tmp_path / name).mkdir()
+                service = running_service(tmp_path / name, store=store, node=name, jwt_secret=SECRET, limits="off")
+                services.append(await stack.enter_async_context(service))
+            nodes = Nodes(stack, services[0], services[1], MongoProxy(("127.0.0.1", mongo_server.port)))
+            await nodes.begin()
+            order, in_force = await kick(nodes, "bob")
+            mongo_server.kill()
+            await asyncio.sleep(OUTAGE_S / 2)
+            await asyncio.to_thread(mongo_server.start)
+            async with asyncio.timeout(20):
+                while not (await nodes.ada.call("room:list", {}))["ok"]:
+                    await asyncio.sleep(0.05)
+                await order()
+                ordered = time.monotonic()
+                assert await in_force() - ordered < WITHIN_S + SLACK_S
 
 
 class TestAfterARestart:

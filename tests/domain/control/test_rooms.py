@@ -272,6 +272,20 @@ class TestReplies:
         assert node.uid() not in cem.user.standings
         assert await refusal_of(node.send(cem)) == "forbidden"
 
+    async def test_of_a_join_that_is_late_the_membership_is_over_all_the_same(self, tea: Tea) -> None:
+        node = tea.nodes.at(tea.nodes.b)
+        cem = await node.enter("cem")
+        held = node.store.hold("join")
+        joining = asyncio.ensure_future(node.join(cem))
+        await held.wait()
+        await tea.order("kick", user="cem")
+        node.store.let_go("join")
+        await joining
+        await tea.nodes.poll()
+        assert outlet_of(cem).of("room:removed") == [{"room": "tea", "reason": "left"}]
+        assert outlet_of(cem) not in node.fanout.members(node.uid())
+        assert await refusal_of(node.send(cem)) == "forbidden"
+
     async def test_of_a_poll_that_failed_nothing_is_lost(self, tea: Tea) -> None:
         await tea.nodes.at(tea.nodes.a).chat.membership.kick(tea.ada, {"room": "tea", "user": "bob"})
         tea.nodes.b.store.fail("standings_at", HubbubError("unavailable"))

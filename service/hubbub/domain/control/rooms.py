@@ -30,6 +30,7 @@ from hubbub.domain.house import House
 from hubbub.domain.permissions import is_banned
 from hubbub.domain.roomservice import RoomService
 from hubbub.domain.roster import User
+from hubbub.errors import HubbubError
 from hubbub.history.base import MEMBER_ROLES, Person, Record, Room, Standing
 
 __all__ = ["RoomNews"]
@@ -48,6 +49,9 @@ _TOLD_LOOKS: Final = 3
 """As many looks a reply is remembered: an own record is due one look after the one that its reply comes before at the
 latest.
 """
+
+ANNOUNCE_S: Final = 1.0
+"""A view of a room that takes longer is read again at the next look: it may never come."""
 
 USERS: Final = 16
 """Users whose standings are read at once where everything may have changed."""
@@ -288,7 +292,12 @@ class RoomNews:
     async def _announce_one(self, pair: _Pair) -> None:
         room = self._house.rooms.by_uid(pair[0])
         if room is not None:
-            await self._service.announce(pair[1], room)
+            try:
+                # What is read is sent in the same turn of the loop, so that nobody is told twice.
+                async with asyncio.timeout(ANNOUNCE_S):
+                    await self._service.announce(pair[1], room)
+            except TimeoutError:
+                raise HubbubError("unavailable", "The store took too long.") from None
         self._added.pop(pair, None)
 
     async def _look_at_users(self) -> None:
@@ -296,7 +305,7 @@ class RoomNews:
         loop, house = asyncio.get_running_loop(), self._house
         until = loop.time() + LOOK_S
         for piece in _pieces(self._users, most=USERS):
-            answers = await asyncio.gather(*(house.history.standings_of(user) for user in piece))
+            answers = await asyncio.gather(*(self._standings_of(user) for user in piece))
             for name, standings in zip(piece, answers, strict=True):
                 del self._users[name]
                 user = house.roster.user(name)
@@ -306,6 +315,9 @@ class RoomNews:
                         self._pairs.setdefault((uid, name), _News())
             if loop.time() > until:
                 return
+
+    async def _standings_of(self, user: str) -> Mapping[str, Standing]:
+        return await ask_again(lambda: self._house.history.standings_of(user))
 
 
 def _news_of(record: Record) -> _News:

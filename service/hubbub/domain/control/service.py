@@ -253,6 +253,8 @@ class Control:
             if page[-1].n >= head:
                 place = Place(head, replayed[-1].key if replayed and replayed[-1].n == head else None)
         self._book.replace(kept)
+        for sanction in self._unwritten.values():
+            self._take(sanction)
         self._at_once.clear()
         for record in replayed:
             if record.kind in ("ban", "unban", "revoke"):
@@ -276,7 +278,7 @@ class Control:
             at=record.at,
             n=record.n,
         )
-        if not self._book.take_ban(ban):
+        if not self._take(ban):
             return
         self._unwritten[f"user {ban.user}"] = ban
         ended = self._doors.end_user(ban.user, banned()) if ban.until > self._clock() else 0
@@ -293,11 +295,16 @@ class Control:
             at=record.at,
             n=record.n,
         )
-        if not self._book.take_revocation(revocation):
+        if not self._take(revocation):
             return
         self._unwritten[f"token {revocation.jti} {revocation.user}"] = revocation
         ended = self._end_revoked(revocation)
         _log.info("control.revoke", n=record.n, user=revocation.user, jti=revocation.jti, by=data["by"], ended=ended)
+
+    def _take(self, sanction: Ban | Revocation) -> bool:
+        if isinstance(sanction, Ban):
+            return self._book.take_ban(sanction)
+        return self._book.take_revocation(sanction)
 
     def _end_revoked(self, revocation: Revocation) -> int:
         if revocation.jti is not None:
