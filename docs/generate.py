@@ -32,9 +32,11 @@ from hubbub.events import (
     ServerEvent,
 )
 from hubbub.fields import Emoji, Flag, Text, Whole
+from hubbub.http.rest.operations import OPERATIONS, Operation
+from hubbub.http.spec.jsonschema import name_of
 from hubbub.telemetry import Metrics
 
-__all__ = ["PAGES", "errors_page", "events_page", "main", "metrics_page", "permissions_page", "stale"]
+__all__ = ["PAGES", "errors_page", "events_page", "main", "metrics_page", "permissions_page", "rest_page", "stale"]
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 
@@ -254,11 +256,70 @@ def _metric_row(family: Metric) -> str:
     return f"| `{name}` | {family.type} | {family.documentation} |\n"
 
 
+REST_HEAD: Final = """\
+# HTTP
+
+Made from `service/hubbub/http/rest/operations.py` by `make docs`; change it there. How a back end uses it:
+[post-from-a-back-end.md](../howto/post-from-a-back-end.md).
+
+`GET /api/spec` is all of this for machines, and all of Socket.IO as well: `{openapi, asyncapi}`, an OpenAPI 3.1 and an
+AsyncAPI 3.0 document. Tools that want one document as a file take `/api/spec/openapi.json` or
+`/api/spec/asyncapi.json`. They are made from the schemas that the service validates with, need no token, and have an
+`ETag`.
+
+* **Tokens** are those of connections, in the header `Authorization: Bearer …`. What changes nothing also takes the
+  cookie `hubbub_token`; what changes something does not, because browsers send cookies along whatever page asks. A
+  token in the query is never looked at.
+* **Documents** are those of [wire.md](wire.md). What failed is an error object as in an ack, with the status that
+  [errors.md](errors.md) has for its code; `Retry-After` is in the header as well.
+* **Ids in paths** are decoded once: `private:1f` may be written as it is, or as `private%3A1f`.
+* **What is given must fit**: a field, or a part of the query, that is not listed here is an error, and so is one that
+  is given twice. Flags are `true` or `false`.
+* **Rates**: 200 requests of a user at once, 50 per second for long, on each node; while `HUBBUB_LIMITS` is on.
+* A node that starts or is shut down answers 503 to what asks for a token, and finishes what it has begun. An answer
+  comes within 30 seconds; after 500, 503 or none the outcome is unknown.
+* A caller that goes away takes nothing back.
+"""
+
+
+def rest_page() -> str:
+    return REST_HEAD + "".join(_rest_section(one) for one in OPERATIONS)
+
+
+def _rest_section(one: Operation) -> str:
+    lines = [f"\n## `{one.method} {one.path}`\n\n{one.meaning} {one.about}".rstrip() + "\n"]
+    parts = (("path", one.path_schema), ("query", one.query), ("header", one.header), ("body", one.body))
+    rows = [
+        f"| {where} | `{name if field.required else f'{name}?'}` | {_rest_takes(name, field)} |\n"
+        for where, schema in parts
+        if schema is not None
+        for name, field in schema.fields.items()
+    ]
+    if rows:
+        lines += ["\n| in the | | takes |\n| --- | --- | --- |\n", *rows]
+    lines.append("\n| status | |\n| --- | --- |\n")
+    lines += [f"| {status} | {_rest_answer(schema)} |\n" for status, schema in one.answers.items()]
+    lines += [f"| {status} | {', '.join(f'`{code}`' for code in codes)} |\n" for status, codes in one.statuses.items()]
+    return "".join(lines)
+
+
+def _rest_takes(name: str, field: fields.Field[Any]) -> str:
+    return "a name of 1 to 64 visible characters" if name == "name" else _takes(field)
+
+
+def _rest_answer(schema: type[Schema] | None) -> str:
+    if schema is None:
+        return "text"
+    names = _fields(schema())
+    return f"`{names}`" if names != "{}" else f"a document ({name_of(schema)})"
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors_page,
     "events.md": events_page,
     "metrics.md": metrics_page,
     "permissions.md": permissions_page,
+    "rest.md": rest_page,
     **{f"{name}.md": make for name, make in reference.PAGES.items()},
 }
 """From a page's name in docs/reference to what makes its text."""

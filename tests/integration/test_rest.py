@@ -6,6 +6,10 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
+import re
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,7 @@ from yarl import URL
 from hubbub.domain.roomservice import direct_room_id
 from tests.support.chat import ChatClient, chat_client
 from tests.support.service import RunningService, running_service
+from tests.support.tree import ROOT
 
 TIMEOUT_S: Final = 20.0
 
@@ -357,6 +362,32 @@ class TestMessages:
             assert (await rest.send("tea", "x" * 8193, token=token)).outcome == "413 too_large"
             assert (await rest.send("tea", "x" * 200_000, token=token)).outcome == "413 too_large"
             assert (await ada.ok("history:fetch", {"room": "tea"}))["messages"] == []
+
+
+class TestPage:
+    """What docs/howto/post-from-a-back-end.md shows does what it says."""
+
+    async def test_its_programs_post_one_message_together(self, service: RunningService, tmp_path: Path) -> None:
+        async with chat_client(service.url, service.token(user="ada")) as ada:
+            await ada.ok("room:create", {"id": "alerts-disks", "kind": "public", "title": "Disks"})
+            token = service.token(user="watchdog", roles=["bot"], rooms=["alerts-*"])
+            environ = os.environ | {"URL": service.url, "TOKEN": token}
+            page = (ROOT / "docs/howto/post-from-a-back-end.md").read_text()
+            (command,) = re.findall(r"^```sh\n(curl .*?)^```$", page, re.MULTILINE | re.DOTALL)
+            (program,) = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+            first = json.loads(await output_of("bash", "-c", command, environ=environ))
+            second = await output_of(sys.executable, "-c", program, environ=environ)
+            assert (first["message"]["body"], first["duplicate"]) == ("Disk 7 is full.", False)
+            assert second == f"{first['message']['seq']}\n"
+            assert len((await ada.ok("history:fetch", {"room": "alerts-disks"}))["messages"]) == 1
+
+
+async def output_of(*command: str, environ: dict[str, str]) -> str:
+    """What a program says, which has to succeed."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environ)
+    output, errors = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
 
 
 class TestLimits:

@@ -38,7 +38,7 @@ class Anybody:
 @asynccontextmanager
 async def surface(
     serve: Callable[[Asked], Awaitable[Answer]], *, deadline_s: float = TIMEOUT_S
-) -> AsyncIterator[tuple[Surface, BaseTestServer[web.Application], Metrics]]:
+) -> AsyncIterator[tuple[Surface, BaseTestServer, Metrics]]:
     """A surface whose only operation is sending, done by `serve`."""
     metrics = Metrics()
     made = Surface(

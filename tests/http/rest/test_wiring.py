@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from aiohttp import web
-
 from hubbub.http.rest.operations import OPERATIONS
 from tests.support.restsites import RestSite
 from tests.support.sites import Site, StartSite
@@ -13,7 +9,7 @@ from tests.support.sites import Site, StartSite
 
 def routes(site: RestSite | Site) -> set[tuple[str, str]]:
     """Methods and paths."""
-    app = cast(web.Application, site.client.app)
+    app = site.client.app
     return {
         (route.method, route.resource.canonical)
         for route in app.router.routes()
