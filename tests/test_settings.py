@@ -102,9 +102,17 @@ class TestMistakes:
             "hunter2" not in problem for problem in problems_of({"HUBBUB_STORE": "mongodb://u:hunter2@host/a/b"})
         )
 
-    def test_what_is_not_in_this_version_is_refused_plainly(self) -> None:
-        (redis,) = problems_of({"HUBBUB_REDIS": "redis://host"})
-        assert "not in this version" in redis
+    def test_a_cluster_needs_an_address_and_a_name(self) -> None:
+        (scheme,) = problems_of({"HUBBUB_REDIS": "cache:6379", "HUBBUB_NODE": "n1"})
+        assert "redis://" in scheme
+        (name,) = problems_of({"HUBBUB_REDIS": "redis://host"})
+        assert name.startswith("HUBBUB_REDIS needs HUBBUB_NODE")
+        for url in ("redis://host", "rediss://u:p@h:1/2", "unix:///x", "redis+sentinel://a:1,b:2/0/m"):
+            assert loaded(HUBBUB_REDIS=url, HUBBUB_NODE="n1").redis == url
+
+    def test_the_password_of_redis_is_masked(self) -> None:
+        settings = load({"HUBBUB_REDIS": "redis://ada:hunter2@host/0", "HUBBUB_NODE": "n1"}, config=None, overrides={})
+        assert settings.masked()["redis"] == "redis://ada:********@host/0"
 
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "none.toml"

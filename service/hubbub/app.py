@@ -11,7 +11,6 @@ import contextlib
 import errno
 import gc
 import os
-import secrets
 import signal
 import sys
 import time
@@ -20,8 +19,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from hubbub.cluster.base import Node
-from hubbub.cluster.memory import LoneRegistry
+from hubbub.clustering import join
 from hubbub.domain.admin.administration import administration
 from hubbub.domain.chat import Chat
 from hubbub.domain.clock import Clock, system_clock
@@ -109,7 +107,9 @@ class Service:
         self.history: History = _history(settings)
         self.tokens = TokenVerifier(settings)
         self.sessions = Sessions(self.tokens, clock=clock, expiring_s=settings.token_expiring_s)
+        self.cluster = join(settings, on_dropped=self.metrics.parcels_dropped.inc)
         self.wire = Server(
+            self.cluster.manager,
             bounds=_bounds(settings),
             allow_origin=_origin_rule(settings),
             node=settings.node,
@@ -138,7 +138,8 @@ class Service:
             channel=self.fanout,
             clock=clock,
             limits=_limits(settings),
-            registry=LoneRegistry(Node(settings.node, secrets.token_hex(8))),
+            registry=self.cluster.registry,
+            bus=self.cluster.bus,
             watch_channel=self.watch_fanout,
             quiet_above=settings.quiet_above,
             doors=_Doors(self.sessions, drain=lambda: self.on_drain()),
@@ -207,7 +208,12 @@ class Service:
         self._end_by = 0.0
 
     def readiness(self) -> Readiness:
-        return self._status
+        """How the node is. What fails for all nodes makes none unready; what fails for this one alone does."""
+        trouble = self.cluster.trouble
+        if trouble is None or not self._status.takes_clients:
+            return self._status
+        reason, alone = trouble
+        return Readiness("deaf" if alone else "degraded", (*self._status.reasons, reason))
 
     def _on_written(self, uid: str, written: Written) -> None:
         if written.claimed == written.message.seq:
@@ -243,6 +249,9 @@ class Service:
 
     async def _start(self) -> None:
         self.wire.refuse_newcomers("This node is starting.")
+        self._stack.push_async_callback(self.cluster.close)
+        await self.cluster.start()
+        self.cluster.watch(self.chat.control)
         await self._stack.enter_async_context(self._store())
         if self.rules is not None:
             self.rules.start()

@@ -135,6 +135,8 @@ def _contradictions(settings: Settings, *, given: Mapping[str, _Given]) -> Itera
     for name in ("jwt_audience", "jwt_issuer"):
         if name in given and not keys:
             yield f"{given[name].called} has no effect without a key, and without a key anybody may come in as a guest."
+    if "redis" in given and "node" not in given:
+        yield f"{given['redis'].called} needs HUBBUB_NODE: each node has a name of its own, which stays over a restart."
     needed_bytes = 12 * settings.max_body + 4096
     if settings.max_packet_bytes < needed_bytes:
         yield (

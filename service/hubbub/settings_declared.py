@@ -29,8 +29,8 @@ from hubbub.settings_fields import (
     Whole,
     check_host,
     check_jwks_url,
+    check_redis,
     declaration_of,
-    refuse_redis,
     setting,
 )
 from hubbub.settings_keys import check_public_key, check_secret
@@ -92,10 +92,12 @@ class Settings:
         why="A file in the user's state directory works with nothing installed, wherever the service is started from.",
     )
     redis: str | None = setting(
-        Text(check=refuse_redis),
+        Text(check=check_redis),
         None,
-        what="The Redis server that joins nodes. Not in this version: any value is refused.",
-        zero="None: one node, in memory.",
+        what="The Redis server that joins nodes: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://…` over TLS, "
+        "`unix://PATH`, `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/DB/SERVICE` or "
+        "`redis+cluster://HOST:PORT`. Needs `HUBBUB_NODE`. The password is masked wherever settings are shown.",
+        zero="None: one node, or several that see each other's changes some seconds late.",
         why="One machine needs no cluster.",
     )
     node: str = setting(
@@ -406,6 +408,8 @@ class Settings:
             shown[field.name] = _MASK if hide else value
         if self.on_mongodb:
             shown["store"] = _without_password(self.store)
+        if self.redis is not None:
+            shown["redis"] = _without_password(self.redis)
         return shown
 
     def warnings(self) -> tuple[str, ...]:

@@ -35,9 +35,9 @@ __all__ = [
     "check_jwks_url",
     "check_mongodb",
     "check_origin",
+    "check_redis",
     "declaration_of",
     "is_loopback_name",
-    "refuse_redis",
     "setting",
 ]
 
@@ -301,6 +301,13 @@ def check_jwks_url(text: str) -> str:
     return text
 
 
-def refuse_redis(text: str) -> str:
-    """Refuse any value, plainly, rather than run alone where the operator meant a cluster."""
-    raise ValidationError("asks for a cluster over Redis, which is not in this version; leave it out to run one node")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
+
+
+def check_redis(text: str) -> str:
+    """An address of Redis, by its scheme; whether it is one in all else is seen when it is used."""
+    if text.partition("://")[0] not in REDIS_SCHEMES or not text.partition("://")[2]:
+        raise ValidationError(
+            f"must be an address that begins with {', '.join(f'{each}://' for each in REDIS_SCHEMES)}"
+        )
+    return text

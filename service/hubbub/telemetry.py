@@ -220,6 +220,11 @@ class Metrics:
         )
 
         self.store_up = Gauge("hubbub_store_up", "1 while the store answers, else 0.", registry=self.registry)
+        self.parcels_dropped = Count(
+            "hubbub_parcels_dropped_total",
+            "Parcels for other nodes that could not be said, because Redis is away. Those read the store.",
+            registry=self.registry,
+        )
         self.filled = Count(
             "hubbub_feed_filled_total",
             "Revisions that were read from the store because nothing else brought them.",

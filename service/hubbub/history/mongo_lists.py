@@ -35,7 +35,9 @@ __all__ = [
     "read_members",
     "read_room",
     "read_rooms",
+    "read_rooms_at",
     "read_standing",
+    "read_standings_at",
     "read_standings_of",
     "read_view",
 ]

@@ -1,0 +1,163 @@
+"""What a node has of its cluster: the registry of who is where, the bus between the nodes, and the manager that outside
+processes talk to. Alone, or joined by Redis; part of the composition, and the only other importer of adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+
+from hubbub.cluster.base import LEASE_MS, Node, Registry
+from hubbub.cluster.bus import Bus
+from hubbub.cluster.memory import LoneRegistry
+from hubbub.errors import HubbubError, StoreError
+from hubbub.history.base import Beat
+from hubbub.settings import Settings
+from hubbub.transport.manager import Manager
+
+__all__ = ["Alone", "Cluster", "Joined", "join"]
+
+_log = structlog.get_logger("hubbub.cluster")
+
+CLAIM_AGAIN_S: Final = 0.5
+
+DEAF_AGAIN_S: Final = 2.0
+"""How often a node that hears nothing asks whether others do."""
+
+_DEAF: Final = "Redis does not carry what other nodes say; it is read from the store, some seconds late"
+_ALONE_DEAF: Final = "other nodes hear each other by Redis, and this one does not"
+
+
+class _Control(Protocol):
+    """What is asked of the nodes that live (`hubbub.domain.control.service.Control`)."""
+
+    about: Callable[[], Mapping[str, Any]]
+
+    async def nodes(self) -> list[Beat]: ...
+
+
+class Cluster(Protocol):
+    """One node's part. `bus` is None if there is no other node and never will be."""
+
+    registry: Registry
+    bus: Bus | None
+    manager: Manager
+
+    async def start(self) -> None:
+        """Begin. Raises `StoreError` if another process has this node's name."""
+
+    def watch(self, control: Any) -> None:
+        """Tell the others in this node's beats whether it hears, and ask whether they do when it does not."""
+
+    async def close(self) -> None:
+        """Safe to call twice."""
+
+    @property
+    def trouble(self) -> tuple[str, bool] | None:
+        """What is wrong with it, as a clause, and whether the node should get no newcomers because of it."""
+
+
+@dataclass(slots=True)
+class Alone:
+    """The one node there is."""
+
+    registry: Registry
+    manager: Manager
+    bus: Bus | None = None
+    trouble: tuple[str, bool] | None = None
+
+    async def start(self) -> None:
+        """There is nothing to begin."""
+
+    def watch(self, control: Any) -> None:
+        """Nobody has to know."""
+
+    async def close(self) -> None:
+        """Nothing was begun."""
+
+
+class Joined:
+    """A node among others. Redis that is away keeps nobody from starting: everything that matters is in the store."""
+
+    def __init__(self, settings: Settings, *, on_dropped: Callable[[int], None]) -> None:
+        try:
+            from hubbub.cluster.redis_address import RedisAddress
+            from hubbub.cluster.redis_bus import RedisBus
+            from hubbub.cluster.redis_ears import Ears
+            from hubbub.cluster.redis_registry import RedisRegistry
+            from hubbub.transport.shared_manager import SharedManager
+        except ImportError as error:
+            raise StoreError("Redis' driver is not installed: pip install 'hubbub[redis]'.") from error
+        try:
+            address = RedisAddress.of(settings.redis or "")
+        except ValueError as error:
+            raise StoreError(f"HUBBUB_REDIS {error}.") from None
+        node = Node(settings.node, secrets.token_hex(8))
+        self._place = address.place
+        self._ears = Ears(address, on_again=lambda: self._bus.ears_again())
+        self._bus = RedisBus(address, self._ears, f"{node.name}.{node.boot}", on_dropped=on_dropped)
+        self.bus: Bus | None = self._bus
+        self.registry: Registry = RedisRegistry(address, self._ears, node)
+        self.manager: Manager = SharedManager(say=self._bus.say, listen=self._ears.listen)
+        self._task: asyncio.Task[None] | None = None
+        self._others_hear = False
+
+    async def start(self) -> None:
+        """Listen, and claim the name. A name whose holder was killed is free when its lease is over."""
+        self._ears.start()
+        deadline = asyncio.get_running_loop().time() + LEASE_MS / 1000 + 2
+        while True:
+            try:
+                await self.registry.open(lambda news: None)
+                return
+            except HubbubError as error:
+                if error.code != "conflict":
+                    _log.warning("cluster.redis_away", place=self._place)
+                    return
+                if asyncio.get_running_loop().time() > deadline:
+                    raise StoreError(f"{error.message} Give each node a HUBBUB_NODE of its own.") from None
+            await asyncio.sleep(CLAIM_AGAIN_S)
+
+    def watch(self, control: _Control) -> None:
+        tell = control.about
+        control.about = lambda: {**tell(), "hears": self._bus.hears}
+        self._task = asyncio.ensure_future(self._watch(control))
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        await self._bus.close()
+        await self.registry.close()
+        await self._ears.close()
+
+    @property
+    def trouble(self) -> tuple[str, bool] | None:
+        if self._bus.hears:
+            return None
+        return (_ALONE_DEAF, True) if self._others_hear else (_DEAF, False)
+
+    async def _watch(self, control: _Control) -> None:
+        while True:
+            await asyncio.sleep(DEAF_AGAIN_S)
+            others = False
+            if not self._bus.hears:
+                # With the store away as well nobody can say, and nobody is better off elsewhere.
+                with contextlib.suppress(HubbubError):
+                    nodes = await control.nodes()
+                    others = any(beat.about.get("hears") is True for beat in nodes)
+            self._others_hear = others
+
+
+def join(settings: Settings, *, on_dropped: Callable[[int], None]) -> Cluster:
+    """The cluster that the settings ask for."""
+    if settings.redis is None:
+        return Alone(LoneRegistry(Node(settings.node, secrets.token_hex(8))), Manager())
+    return Joined(settings, on_dropped=on_dropped)

@@ -1,0 +1,92 @@
+"""What a node has of its cluster. With other nodes: `tests/integration/test_cluster.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from hubbub import clustering
+from hubbub.clustering import Alone, Joined, join
+from hubbub.errors import StoreError
+from hubbub.history.base import Beat
+from hubbub.settings import load
+from tests.support.redisserver import running_redis
+
+
+class Control:
+    """Says which nodes live."""
+
+    def __init__(self) -> None:
+        self.about: Callable[[], Mapping[str, Any]] = lambda: {"users": 3}
+        self.others: list[Beat] = []
+        self.asked = 0
+
+    async def nodes(self) -> list[Beat]:
+        self.asked += 1
+        return [Beat("own", "o", 1, self.about()), *self.others]
+
+
+def joined(url: str, dropped: list[int] | None = None) -> Joined:
+    settings = load({"HUBBUB_REDIS": url, "HUBBUB_NODE": "n1"}, config=None, overrides={})
+    cluster = join(settings, on_dropped=(dropped if dropped is not None else []).append)
+    assert isinstance(cluster, Joined)
+    return cluster
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.005)
+
+
+class TestAlone:
+    async def test_without_redis_there_is_nobody_to_talk_to_and_nothing_to_go_wrong(self) -> None:
+        cluster = join(load({"HUBBUB_NODE": "n1"}, config=None, overrides={}), on_dropped=print)
+        assert isinstance(cluster, Alone)
+        await cluster.start()
+        cluster.watch(Control())
+        assert (cluster.bus, cluster.trouble, cluster.registry.is_lone) == (None, None, True)
+        assert cluster.registry.node.name == "n1"
+        await cluster.close()
+
+
+class TestJoined:
+    def test_an_address_that_is_none_is_told_without_its_password(self) -> None:
+        with pytest.raises(StoreError, match="HUBBUB_REDIS is not an address") as refused:
+            joined("redis://:s3cret@host:port")
+        assert "s3cret" not in str(refused.value)
+
+    async def test_it_hears_itself_and_says_so_to_the_others(self) -> None:
+        with running_redis() as redis:
+            cluster, control = joined(redis.url), Control()
+            await cluster.start()
+            assert cluster.bus is not None
+            await cluster.bus.open(lambda *told: None, on_lost=lambda: None, on_hurry=lambda: None)
+            cluster.watch(control)
+            await until(lambda: cluster.trouble is None)
+            assert control.about() == {"users": 3, "hears": True}
+            await cluster.close()
+            await cluster.close()
+
+    async def test_deaf_among_the_deaf_it_takes_newcomers_and_deaf_among_the_hearing_it_does_not(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clustering, "DEAF_AGAIN_S", 0.02)
+        cluster, control = joined("redis://127.0.0.1:1/0"), Control()
+        await cluster.start()
+        assert cluster.bus is not None
+        await cluster.bus.open(lambda *told: None, on_lost=lambda: None, on_hurry=lambda: None)
+        cluster.watch(control)
+        control.others = [Beat("n2", "p", 1, {"hears": False}), Beat("n3", "q", 1, {})]
+        await until(lambda: control.asked > 2)
+        trouble = cluster.trouble
+        assert trouble is not None
+        assert trouble[1] is False
+        control.others = [Beat("n2", "p", 1, {"hears": True})]
+        await until(lambda: (cluster.trouble or ("", False))[1])
+        control.others = []
+        await until(lambda: not (cluster.trouble or ("", True))[1])
+        await cluster.close()
