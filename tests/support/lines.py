@@ -64,7 +64,7 @@ class Crowd:
         return list(self.links.values())
 
     def of_user(self, user: str) -> Sequence[Any]:
-        return [link for link in reversed(self.links.values()) if link.state.identity.user == user]
+        return [link for link in self._shuffled() if link.state.identity.user == user]
 
     def in_room(self, uid: str) -> int:
         return len(list(self.of_room(uid)))
@@ -73,6 +73,10 @@ class Crowd:
         """In an order of its own, as a room's subscribers come."""
         return (
             link
-            for link in reversed(list(self.links.values()))
+            for link in self._shuffled()
             if any(uid in connection.state.joined for connection in link.connections.values())
         )
+
+    def _shuffled(self) -> list[Link]:
+        """All, in an order that is neither that of age nor its reverse."""
+        return sorted(self.links.values(), key=lambda link: (link.opened_at * 7919) % 10_007)

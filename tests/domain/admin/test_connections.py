@@ -175,6 +175,13 @@ class TestLargeNodes:
         turns = await turns_during(lambda: listed(crowd).page(Wanted(**wanted)))  # type: ignore[arg-type]
         assert turns >= self.COUNT // LOOKED_AT
 
+    async def test_the_oldest_of_a_user_are_found_in_whatever_order_they_are_known(self, crowd: Crowd) -> None:
+        times = [crowd.add("u").opened_at for _ in range(self.COUNT)]
+        for after in (0, times[self.COUNT // 2]):
+            page = await listed(crowd).page(Wanted(user="u", after=after))
+            first = 0 if after == 0 else self.COUNT // 2 + 1
+            assert [each["since"] for each in page.connections] == times[first : first + 50]
+
     @pytest.mark.parametrize("share", [1, 2, 10, 40])
     async def test_a_room_is_listed_wherever_in_the_order_its_people_are(self, crowd: Crowd, share: int) -> None:
         """Whether few or many are in it, and also if all of them came last."""
