@@ -12,7 +12,7 @@ run: venv ## set up what is missing, then run the service and its page on this m
 	@HUBBUB_STORE="$${HUBBUB_STORE-sqlite:///var/hubbub.db}" .venv/bin/python -m hubbub serve $(ARGS)
 
 test: dev ## set up what is missing, then run all tests; ARGS="-k rooms" for some
-	@.ci/apt chromium strace redis-server nginx
+	@.ci/apt chromium curl strace redis-server nginx
 	@.ci/page
 	@.ci/node clients/web npm test
 	@.ci/node tests/support/js true
