@@ -57,7 +57,8 @@ class TestRollingBack:
         async def is_rolled_back(exchange: Exchange) -> Mapping[str, Any] | None:
             reply = await concern(64)(exchange)
             log = truth._open_parts.server.database["log"]
-            assert (await log.delete_one({"key": "new"})).deleted_count == 1
+            first = exchange.body["documents"][0]["_id"]
+            assert (await log.delete_one({"_id": first})).deleted_count == 1
             return reply
 
         async with running_proxy(mongo_uri) as proxy, behind(proxy, mongo_uri, NO_RETRIES) as history:
