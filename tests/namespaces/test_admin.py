@@ -4,11 +4,15 @@ tests/integration/test_admin.py.
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hubbub.domain.admin.caller import SCOPES, Administrator
 from hubbub.domain.identity import Identity
@@ -165,6 +169,50 @@ class TestEvents:
         assert list(door.admin.outside("stats", None)) == []
         door.admin.suspended(connection, "group")
         assert connection.is_open
+
+
+NASTY = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-2, 600),
+    st.floats(),
+    st.text(max_size=70),
+    st.sampled_from(
+        ["tea", "root", "n", "n.1-chat", "info", "\x00", "a\nb", " ", "\ud800", "Cafe\u0301", "x" * 20_000, "WyJhIl0"]
+    ),
+    st.lists(st.text(max_size=3), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+GOOD: dict[str, Any] = {"every_ms": 500, "level": "info"}
+"""What fits fields that do not take any text."""
+
+
+class TestInput:
+    @settings(max_examples=25)
+    @given(data=st.data())
+    def test_whatever_is_sent_the_answer_has_a_code_that_is_no_fault_of_the_service(self, data: st.DataObject) -> None:
+        async def run(path: Path) -> None:
+            async with chat_house(path) as house:
+                door = Door(house)
+                connection = await door.enter(link_of())
+                for _ in range(20):
+                    event = data.draw(st.sampled_from(ADMIN_CLIENT_EVENTS))
+                    fields = event.schema.fields
+                    names = data.draw(st.sets(st.sampled_from([*fields, "extra"]), max_size=2))
+                    good = {name: GOOD.get(name, "why") for name, field in fields.items() if field.required}
+                    request = good | {name: data.draw(NASTY) for name in names}
+                    if event.name == "auth:refresh" and isinstance(request.get("token"), str):
+                        continue  # Whoever is somebody else now is tested above.
+                    ack = await door.ask(connection, event.name, request)
+                    code = "ok" if ack["ok"] else ack["error"]["code"]
+                    assert code in ("ok", "bad_request", "not_found", "forbidden"), (event.name, request, ack)
+                await door.office.admin.close()
+
+        with tempfile.TemporaryDirectory() as directory:
+            asyncio.run(run(Path(directory)))
 
 
 class TestLeaving:
