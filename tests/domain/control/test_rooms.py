@@ -252,6 +252,21 @@ class TestReplies:
         assert tea.bob.user.standings[node.uid()].role is None
         assert outlet_of(tea.bob).of("room:removed") == []
 
+    async def test_it_is_newer_for_those_who_are_not_connected_too(self, tea: Tea) -> None:
+        await tea.order("role", user="bob", role="owner")
+        cem = await tea.nodes.at(tea.nodes.a).enter("cem")
+        await tea.nodes.a.join(cem)
+        tea.told.clear()
+        node = tea.nodes.at(tea.nodes.b)
+        held = node.store.hold("standings_at")
+        polling = asyncio.ensure_future(node.chat.control.poll())
+        await held.wait()
+        await node.chat.membership.kick(tea.bob, {"room": "tea", "user": "cem"})
+        node.store.let_go("standings_at")
+        await polling
+        await tea.nodes.poll()
+        assert {each.get("left") for each in outlet_of(tea.bob).of("member")} == {True}
+
     async def test_one_that_is_late_leaves_no_older_state(self, tea: Tea) -> None:
         await tea.order("role", user="bob", role="owner")
         cem = await tea.nodes.at(tea.nodes.b).enter("cem")

@@ -45,6 +45,9 @@ _Pair = tuple[str, str]
 PIECE: Final = 250
 """Pairs or rooms of one query, which are then seen to in one turn of the loop: a few milliseconds."""
 
+DELIVERIES: Final = 2000
+"""As many subscribers are told something in one turn of the loop, about."""
+
 _TOLD_LOOKS: Final = 3
 """As many looks a reply is remembered: an own record is due one look after the one that its reply comes before at the
 latest.
@@ -233,14 +236,19 @@ class RoomNews:
         records = await self._unknown({uid for uid, _ in changed})
         strangers = [pair[1] for pair, (user, _) in asked.items() if user is None]
         people = await ask_again(lambda: house.history.people(strangers)) if strangers else {}
+        told = 0
         for pair, (user, before) in asked.items():
             uid, name = pair
-            if house.roster.user(name) is not user or (user is not None and user.standings.get(uid) is not before):
-                continue
+            is_other = house.roster.user(name) is not user
+            if is_other or pair in self._replied or (user is not None and user.standings.get(uid) is not before):
+                continue  # A reply has come meanwhile, and may be newer than this answer.
             if uid in records and house.rooms.by_uid(uid) is None:
                 house.rooms.put(records[uid])
             person = people[name][0] if name in people else Person(name, name)
-            self._apply(pair, standings.get(pair), pairs.pop(pair), person)
+            told += self._apply(pair, standings.get(pair), pairs.pop(pair), person)
+            if told > DELIVERIES:
+                told = 0
+                await asyncio.sleep(0)
 
     async def _unknown(self, uids: Iterable[str]) -> Mapping[str, Room]:
         """Those of these rooms that are not in memory: whoever is told of one needs to know what it is."""
@@ -249,14 +257,14 @@ class RoomNews:
     async def _rooms_at(self, uids: Sequence[str]) -> Mapping[str, Room]:
         return await ask_again(lambda: self._house.history.rooms_at(uids)) if uids else {}
 
-    def _apply(self, pair: _Pair, now: Standing | None, news: _News, person: Person) -> None:
-        """The store said how a user stands to a room."""
+    def _apply(self, pair: _Pair, now: Standing | None, news: _News, person: Person) -> int:
+        """The store said how a user stands to a room. Returns how many subscribers were told something."""
         house, (uid, name) = self._house, pair
         user, room = house.roster.user(name), house.rooms.by_uid(uid)
         before = user.standings.get(uid) if user is not None else None
         house.roster.learn(uid, name, now)
         if room is None:
-            return
+            return 0
         was, role = _role(before), _role(now)
         if user is not None:
             self._tell_user(room, name, before, now, news)
@@ -265,7 +273,8 @@ class RoomNews:
                 news.moved = True
         if news.moved and house.channel.size(uid):
             what = {"role": role} if role in MEMBER_ROLES else {"left": True}
-            house.channel.publish(uid, "member", {"room": room.id, "user": house.user(person), **what})
+            return house.channel.publish(uid, "member", {"room": room.id, "user": house.user(person), **what})
+        return 0
 
     def _tell_user(
         self, room: ActiveRoom, name: str, before: Standing | None, now: Standing | None, news: _News
