@@ -15,12 +15,18 @@ from tests.support.import_rules import Only, names
 
 SETUP_CFG: Final = Path(__file__).parent.parent / "setup.cfg"
 KINDS: Final[dict[str, type[Contract]]] = {"only": Only, "forbidden": ForbiddenContract}
-FREE: Final = frozenset({"hubbub.app"})
+FREE: Final = frozenset({"hubbub.clustering", "hubbub.app"})
 """The composition root: what nobody restricts, and nobody but the command line imports."""
 CHOOSERS: Final = FREE | {"hubbub.transfer.audit", "hubbub.transfer.restored", "hubbub.transfer.stores"}
 """Who knows adapters by name: the application, and what chooses them to work on a whole history."""
 CONTRACTS: Final = frozenset(
-    {"hubbub.history.base", "hubbub.history.archive", "hubbub.history.cursors", "hubbub.cluster.base"}
+    {
+        "hubbub.history.base",
+        "hubbub.history.archive",
+        "hubbub.history.cursors",
+        "hubbub.cluster.base",
+        "hubbub.cluster.bus",
+    }
 )
 ADAPTER_PACKAGES: Final = ("hubbub.history", "hubbub.cluster")
 

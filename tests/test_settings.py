@@ -108,7 +108,7 @@ class TestMistakes:
         (name,) = problems_of({"HUBBUB_REDIS": "redis://host"})
         assert name.startswith("HUBBUB_REDIS needs HUBBUB_NODE")
         for url in ("redis://host", "rediss://u:p@h:1/2", "unix:///x", "redis+sentinel://a:1,b:2/0/m"):
-            assert loaded(redis=url, node="n1").redis == url
+            assert loaded(REDIS=url, NODE="n1").redis == url
 
     def test_the_password_of_redis_is_masked(self) -> None:
         settings = load({"HUBBUB_REDIS": "redis://ada:hunter2@host/0", "HUBBUB_NODE": "n1"}, config=None, overrides={})
