@@ -27,7 +27,6 @@ OF_PACKAGES: Final = frozenset(
         "history/test_mongo_concerns.py",
         "history/test_mongo_failover.py",
         "history/test_mongo_failover_ledger.py",
-        "history/test_mongo_failover_ledger.py",
         "history/test_mongo_failover_rooms.py",
         "transport/test_fuzz.py",
         "transport/test_private_names.py",
