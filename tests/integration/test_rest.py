@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -362,6 +363,52 @@ class TestMessages:
             assert (await rest.send("tea", "x" * 8193, token=token)).outcome == "413 too_large"
             assert (await rest.send("tea", "x" * 200_000, token=token)).outcome == "413 too_large"
             assert (await ada.ok("history:fetch", {"room": "tea"}))["messages"] == []
+
+
+class TestEnd:
+    """A node that is shut down finishes what it has begun."""
+
+    async def test_a_message_that_is_on_its_way_is_stored_and_new_ones_are_turned_away(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "holding.py").write_text(HOLDING)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        async with (
+            running_service(tmp_path, filters="holding:hold", filter_failure="pass") as service,
+            backend(service) as rest,
+            asyncio.timeout(TIMEOUT_S),
+        ):
+            token = service.token(user="ada")
+            async with chat_client(service.url, token) as ada:
+                await ada.ok("room:create", {"id": "tea", "kind": "public", "title": "Tea"})
+            sending = asyncio.ensure_future(rest.send("tea", key="k", token=token))
+            while not (tmp_path / "begun").exists():
+                await asyncio.sleep(0.01)
+            service.process.send_signal(signal.SIGTERM)
+            while (turned := await rest.get("/api/rooms", token=token)).status == 200:
+                await asyncio.sleep(0.01)
+            (tmp_path / "go").touch()
+            assert turned.outcome == "503 draining"
+            assert turned.document["retry_after"] == 1
+            assert (await sending).status == 201
+            assert await service.process.wait() == 0
+        async with running_service(tmp_path) as service, backend(service) as rest:
+            assert (await rest.send("tea", key="k", token=service.token(user="ada"))).status == 200
+
+
+HOLDING: Final = """\
+import asyncio
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+async def hold(draft):
+    (HERE / "begun").touch()
+    while not (HERE / "go").exists():
+        await asyncio.sleep(0.01)
+"""
+"""A filter that holds a message until it is told to go on."""
 
 
 class TestPage:
