@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from hubbub.history import mongo, mongo_membership, mongo_server
+from hubbub.history import mongo, mongo_ledger, mongo_log, mongo_membership, mongo_server
 
 __all__ = ["HASTY_MS", "calls_within", "patient_calls"]
 
@@ -31,6 +31,8 @@ def calls_within(call_ms: int) -> Iterator[None]:
         patch.setattr(mongo_membership, "CALL_TIMEOUT_MS", call_ms)
         patch.setattr(mongo, "CALL_S", call_ms / 1000)
         patch.setattr(mongo, "CHECK_S", call_ms / 1000)
+        patch.setattr(mongo_ledger, "CALL_S", call_ms / 1000)
+        patch.setattr(mongo_log, "APPEND_S", call_ms / 1000)
         yield
 
 

@@ -1,9 +1,9 @@
 """The control log in MongoDB: records claim their numbers as messages claim their revisions.
 
-A record's number is its `_id`. Whoever appends claims the numbers behind the last one that a majority has, with one
-ordered insert; a number that somebody else has taken means that there are more, and the rest is numbered anew. So a
-number is given once, and n + 1 only where n is. `key` is unique too: a record that is appended again is found, and
-claims nothing. What is claimed behind a number that no majority has could be left behind a hole, when that one is
+A record's `_id` is its key, and its number is unique too. Whoever appends claims the numbers behind the last one that a
+majority has, with one ordered insert; a number that somebody else has taken means that there are more, and the rest is
+numbered anew. So a number is given once, and n + 1 only where n is. A key that is appended again is found, and claims
+nothing. What is claimed behind a number that no majority has could be left behind a hole, when that one is
 rolled back; so the last number is always one that was read with a majority's concern, or was acknowledged.
 
 What waits on a node goes together, and one batch is on its way at a time: nodes compete, changes on one node do not.
@@ -58,8 +58,14 @@ that slept must not number by one from before the store was put back from a copy
 TRIES_MOST: Final = 40
 """Each of these finds that another node was quicker, which then has its turn behind it."""
 
+AT_ONCE_TRIES: Final = 3
+"""So many come one after the other: whoever was quicker leaves a moment. Behind them each waits for longer."""
+
 FIRST_PAUSE_S: Final = 0.002
 LONGEST_PAUSE_S: Final = 0.1
+
+LONGEST_COURTESY_S: Final = 0.05
+"""See `Log._let_others_go_first`."""
 
 _Document = dict[str, Any]
 
@@ -82,8 +88,13 @@ class Log:
         self._task: asyncio.Task[None] | None = None
         self._known: tuple[int, float] | None = None
         """The last number that is known to stay, and when it was; it may be behind the truth, never before it."""
+        self._highest = 0
+        """A number from which on the last one is looked for."""
+        self._next_turn = 0.0
+        """From when on the next batch may go, by the monotonic clock."""
         self.origin = origin
         self.on_logged: Callable[[], None] = lambda: None
+        """Called when something was appended."""
 
     async def close(self) -> None:
         """Wait for what is on its way."""
@@ -92,19 +103,22 @@ class Log:
 
     async def head(self) -> int:
         """As `Ledger.head`."""
-        found = await self._documents.find_one({}, {"_id": True}, sort=[("_id", pymongo.DESCENDING)])
-        return 0 if found is None else int(found["_id"])
+        found = await self._newest(above=self._highest)
+        if found is None and self._highest:
+            found = await self._newest(above=0)  # The store was put back from a copy.
+        self._highest = 0 if found is None else int(found["n"])
+        return self._highest
 
     async def read(self, *, after: int, limit: int) -> list[Record]:
         """As `Ledger.read`."""
         records: list[Record] = []
         size = 0
-        found = self._documents.find({"_id": {"$gt": after}}, batch_size=limit).sort("_id", 1).limit(limit)
+        found = self._documents.find({"n": {"$gt": after}}, batch_size=limit).sort("n", 1).limit(limit)
         async with found:
             async for document in found:
                 size += len(document["data"])
                 # A query that takes long may see that records were pruned meanwhile. The hole has to be in front.
-                if records and (size > READ_BYTES or document["_id"] != records[-1].n + 1):
+                if records and (size > READ_BYTES or document["n"] != records[-1].n + 1):
                     break
                 records.append(_record(document))
         return records
@@ -133,23 +147,28 @@ class Log:
     async def prune(self, *, before: int, keep: int) -> int:
         """As `Ledger.prune`."""
         upto = await self.head() - max(keep, 1)
-        oldest = self._documents.find({"_id": {"$lte": upto}}, {"at": True}, batch_size=PRUNE_MOST)
+        oldest = self._documents.find({"n": {"$lte": upto}}, {"n": True, "at": True}, batch_size=PRUNE_MOST)
         last = 0
-        for document in await oldest.sort("_id", 1).limit(PRUNE_MOST).to_list(None):
+        for document in await oldest.sort("n", 1).limit(PRUNE_MOST).to_list(None):
             if document["at"] >= before:
                 break
-            last = int(document["_id"])
+            last = int(document["n"])
         if not last:
             return 0
-        return (await self._documents.delete_many({"_id": {"$lte": last}})).deleted_count
+        return (await self._documents.delete_many({"n": {"$lte": last}})).deleted_count
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    async def _newest(self, *, above: int) -> _Document | None:
+        return await self._documents.find_one({"n": {"$gte": above}}, {"n": True}, sort=[("n", pymongo.DESCENDING)])
 
     async def _run(self) -> None:
         """Append what waits, batch after batch, until nothing waits."""
         batch: list[_Waiting] = []
         try:
-            while batch := self._take():
+            while self._waiting:
+                await self._let_others_go_first()
+                batch = self._take()
                 try:
                     async with translated(APPEND_S):
                         numbers = await self._write([each for waiting in batch for each in waiting.documents])
@@ -160,15 +179,21 @@ class Log:
                 self.on_logged()
                 for waiting in batch:
                     if not waiting.future.done():
-                        waiting.future.set_result([numbers[each["key"]] for each in waiting.documents])
+                        waiting.future.set_result([numbers[each["_id"]] for each in waiting.documents])
         finally:
             self._task = None
             _fail([*batch, *self._waiting], HubbubError("unavailable", "The store was closed.", retry_after=1.0))
             self._waiting.clear()
             self._count = 0
 
+    async def _let_others_go_first(self) -> None:
+        """Whoever was refused a number has to read where the log ends before it can claim another. Without a moment's
+        courtesy between two batches, a node that always has something to append would be quicker every time.
+        """
+        await asyncio.sleep(self._next_turn - time.monotonic())
+
     def _take(self) -> list[_Waiting]:
-        """The next batch; none if nobody waits any more."""
+        """The next batch; empty if nobody waits any more."""
         batch: list[_Waiting] = []
         count = 0
         while self._waiting and (not batch or count + len(self._waiting[0].documents) <= BATCH_MOST):
@@ -183,7 +208,7 @@ class Log:
         """Insert what is not there; the number of each, by its key."""
         left: dict[str, _Document] = {}
         for document in documents:
-            left.setdefault(document["key"], document)
+            left.setdefault(document["_id"], document)
         numbers: dict[str, int] = {}
         tries = 0
         while left:
@@ -191,8 +216,8 @@ class Log:
                 raise HubbubError(
                     "unavailable", "The log grows faster than this node can write.", retry_after=RETRY_AFTER_S
                 )
-            if tries > 1:
-                pause = min(FIRST_PAUSE_S * 2 ** (tries - 2), LONGEST_PAUSE_S)
+            if tries > AT_ONCE_TRIES:
+                pause = min(FIRST_PAUSE_S * 2 ** (tries - AT_ONCE_TRIES - 1), LONGEST_PAUSE_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - It guards nothing.
             found = await self._claim([*left.values()])
             numbers |= found
@@ -203,26 +228,30 @@ class Log:
     async def _claim(self, documents: Sequence[_Document]) -> dict[str, int]:
         """Try to insert these; the number of each that is there then, by its key."""
         head = await self._last()
-        claimed = [{"_id": number, **document} for number, document in enumerate(documents, head + 1)]
+        claimed = [{**document, "n": number} for number, document in enumerate(documents, head + 1)]
         refused: Mapping[str, Any] | None = None
+        began = time.monotonic()
         try:
             await self._documents.insert_many(claimed, ordered=True)
         except BulkWriteError as error:
             refused = _first_refused(error)
             claimed = claimed[: refused["index"]]
         if claimed:
-            self._learn(claimed[-1]["_id"])
-        numbers = {document["key"]: document["_id"] for document in claimed}
+            self._learn(claimed[-1]["n"])
+            taken = time.monotonic() - began
+            courtesy = taken * random.uniform(1.0, 2.0)  # noqa: S311 - It guards nothing.
+            self._next_turn = began + taken + min(courtesy, LONGEST_COURTESY_S)
+        numbers = {document["_id"]: document["n"] for document in claimed}
         if refused is None:
             return numbers
-        if "key" not in duplicate_index(refused):
+        if "n" in duplicate_index(refused):
             self._known = None
             return numbers
         # If one was there already, then most are: it is the second time that they come. Who has taken a key may not
         # have a majority yet; then it is not seen, and is waited for.
-        left = [document["key"] for document in documents[len(claimed) :]]
-        there = self._documents.find({"key": {"$in": left}}, {"key": True}, batch_size=len(left) + 1)
-        return numbers | {document["key"]: int(document["_id"]) for document in await there.to_list(None)}
+        left = [document["_id"] for document in documents[len(claimed) :]]
+        there = self._documents.find({"_id": {"$in": left}}, {"n": True}, batch_size=len(left) + 1)
+        return numbers | {document["_id"]: int(document["n"]) for document in await there.to_list(None)}
 
     async def _last(self) -> int:
         if self._known is None or time.monotonic() - self._known[1] > HEAD_VALID_S:
@@ -232,6 +261,7 @@ class Log:
 
     def _learn(self, head: int) -> None:
         self._known = head, time.monotonic()
+        self._highest = max(self._highest, head)
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -257,7 +287,7 @@ def _first_refused(error: BulkWriteError) -> Mapping[str, Any]:
 def _document(entry: Entry, origin: str) -> _Document:
     """A record without its number. What cannot be stored must fail its own caller, not the batch it would be in."""
     document = {
-        "key": entry.key,
+        "_id": entry.key,
         "kind": entry.kind,
         "at": entry.at,
         "origin": origin,
@@ -274,9 +304,9 @@ def _document(entry: Entry, origin: str) -> _Document:
 
 def _record(document: _Document) -> Record:
     return Record(
-        int(document["_id"]),
+        int(document["n"]),
         document["kind"],
-        document["key"],
+        document["_id"],
         int(document["at"]),
         document["origin"],
         orjson.loads(document["data"]),

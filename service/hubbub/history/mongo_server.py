@@ -59,7 +59,7 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
         IndexModel([("pending.at", ASCENDING)], sparse=True),
         IndexModel([("unsaid.at", ASCENDING)], sparse=True),
     ),
-    "log": (IndexModel([("key", ASCENDING)], unique=True),),
+    "log": (IndexModel([("n", ASCENDING)], unique=True),),
     "audit": (IndexModel([("at", DESCENDING), ("_id", DESCENDING)]),),
     "messages": (
         IndexModel([("room", ASCENDING), ("seq", ASCENDING)], unique=True),
@@ -81,9 +81,9 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
 
 `room, seq` is a room in its order; `room, revs` lets no revision be claimed twice, and finds what a revision changed;
 `room, sender, key` lets no message be sent twice; `room, rev` finds what changed after a revision, and the head.
-`pending` and `unsaid` hold what was left half done (`mongo_mending`), nearly always nothing. The number of a record in
-the log is its `_id`. `words, scope, …` is searched by: the word comes first, since it tells most messages apart, and
-after the scope comes the order of the answer.
+`pending` and `unsaid` hold what was left half done (`mongo_mending`), nearly always nothing. `n` is the place of a
+record in the log; its key is its `_id`. `words, scope, …` is searched by: the word comes first, since it tells most
+messages apart, and after the scope comes the order of the answer.
 """
 
 
