@@ -21,7 +21,7 @@ from hubbub.transport.packets import connect_message
 if TYPE_CHECKING:
     from hubbub.transport.server import Server
 
-__all__ = ["NOT_ACKNOWLEDGED", "RESERVED", "PlainHandler", "RefusedError", "environ_of"]
+__all__ = ["NOT_ACKNOWLEDGED", "RESERVED", "PlainHandler", "RefusedError", "environ_of", "serves"]
 
 _log = structlog.get_logger("hubbub.transport")
 
@@ -171,3 +171,15 @@ def environ_of(handshake: Handshake) -> dict[str, Any]:
         key = name.upper().replace("-", "_")
         environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
     return environ
+
+
+def serves(server: Server, namespace: str, *, named: bool) -> bool:
+    """Whether something plain is registered for a namespace. The library takes "/" where no namespaces are named; a
+    server with mounted ones means just those, so there its list counts only if it was `named`.
+    """
+    return (
+        namespace in server.handlers
+        or namespace in server.namespace_handlers
+        or server.namespaces == "*"
+        or (named and namespace in server.namespaces)
+    )

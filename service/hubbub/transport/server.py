@@ -32,7 +32,7 @@ from hubbub.transport.lanes import Lanes
 from hubbub.transport.manager import Manager
 from hubbub.transport.message import Message
 from hubbub.transport.packets import Attachments, LibraryPacket, Packet, read_packet
-from hubbub.transport.plain import NOT_ACKNOWLEDGED, RESERVED, PlainHandler, RefusedError, environ_of
+from hubbub.transport.plain import NOT_ACKNOWLEDGED, RESERVED, PlainHandler, RefusedError, environ_of, serves
 from hubbub.transport.session import Closing, Session
 from hubbub.transport.states import ViolationError
 
@@ -53,8 +53,7 @@ _UNREMARKABLE: Final = ("client_closed", "transport_lost", "draining")
 _PASSING: Final = ("draining", "unavailable")
 """Codes of refusals that are over soon, here or at another node."""
 
-_DROPPED_AT_ONCE: Final = 64
-"""Connections that are ended in one turn of the loop while the server closes."""
+_DROPPED_AT_ONCE: Final = 64  # Connections that are ended in one turn of the loop while the server closes.
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has no annotations.
@@ -284,13 +283,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio has
         if handler is not None:
             return handler
         plain = self._plain.get(namespace)
-        if plain is None and (
-            namespace in self.handlers
-            or namespace in self.namespace_handlers
-            or self.namespaces == "*"
-            # The library takes "/" where nothing is said; a server with mounted namespaces means just those.
-            or (namespace in self.namespaces and not (self._mounted and not self._namespaces_given))
-        ):
+        if plain is None and serves(self, namespace, named=self._namespaces_given or not self._mounted):
             plain = self._plain[namespace] = PlainHandler(self, namespace, concurrent=self._concurrent)
         return plain
 
