@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from hubbub.errors import HubbubError
 from hubbub.events import RoomList
@@ -62,3 +63,9 @@ class TestHeader:
         with pytest.raises(HubbubError) as caught:
             read_header(make_mocked_request("POST", "/", headers=headers), SendHeaders())
         assert list(caught.value.fields or {}) == ["Idempotency-Key"]
+
+    def test_a_key_that_is_given_twice_is_none(self) -> None:
+        headers = CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "b")])
+        with pytest.raises(HubbubError) as caught:
+            read_header(make_mocked_request("POST", "/", headers=headers), SendHeaders())
+        assert caught.value.fields == {"Idempotency-Key": ["Given more than once."]}

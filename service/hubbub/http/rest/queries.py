@@ -28,7 +28,7 @@ def read_query(request: web.Request, schema: Schema) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in request.query.items():
         if name in values:
-            raise HubbubError("bad_request", fields=flatten({name: ["Given more than once."]}))
+            raise _twice(name)
         values[name] = _typed(schema, name, text)
     return _load(schema, values)
 
@@ -39,9 +39,19 @@ def read_path(request: web.Request, schema: Schema) -> dict[str, Any]:
 
 
 def read_header(request: web.Request, schema: Schema) -> dict[str, Any]:
-    """The headers that `schema` has fields for; all others are left alone."""
-    given = {name: request.headers[name] for name in schema.fields if name in request.headers}
+    """The headers that `schema` has fields for; all others are left alone. What is given twice is wrong."""
+    given: dict[str, Any] = {}
+    for name in schema.fields:
+        texts = request.headers.getall(name, [])
+        if len(texts) > 1:
+            raise _twice(name)
+        if texts:
+            given[name] = texts[0]
     return _load(schema, given)
+
+
+def _twice(name: str) -> HubbubError:
+    return HubbubError("bad_request", fields=flatten({name: ["Given more than once."]}))
 
 
 def _typed(schema: Schema, name: str, text: str) -> object:
