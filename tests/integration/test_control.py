@@ -255,13 +255,13 @@ class TestWhileTheStoreAnswers:
 
 
 class TestAfterAnOutage:
-    @pytest.mark.parametrize("how", ["frozen", "refused"])
+    @pytest.mark.parametrize("how", ["frozen", "lost", "refused"])
     async def test_what_was_ordered_meanwhile_is_so_within_a_second_of_the_stores_return(
         self, nodes: Nodes, how: str
     ) -> None:
         made = [await effect(nodes, f"{effect.__name__.replace('_', '-')}") for effect in EFFECTS]
         bystander = await nodes.in_room("zoe", "lobby")
-        if how == "frozen":
+        if how != "refused":
             nodes.proxy.freeze()
         else:
             await nodes.proxy.close()
@@ -275,6 +275,8 @@ class TestAfterAnOutage:
         await asyncio.sleep(0.1)
         if how == "frozen":
             nodes.proxy.heal()
+        elif how == "lost":
+            nodes.proxy.lose()
         else:
             await nodes.proxy.listen()
         returned = time.monotonic()

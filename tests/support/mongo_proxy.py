@@ -259,6 +259,11 @@ class MongoProxy:
         """Whatever comes is kept and not answered, until `heal`."""
         self._flowing.clear()
 
+    def lose(self) -> None:
+        """As `heal`, but whatever was kept is lost, and its connections never answer again."""
+        self._flowing = asyncio.Event()
+        self.heal()
+
     async def listen(self) -> None:
         """Take connections; on the same port if it was closed in between."""
         self._flowing.set()

@@ -57,6 +57,18 @@ class TestAskAgain:
         assert run_in_virtual_time(timed(store)) == (0, 4.0)
         assert store.under_way_most == module.AT_ONCE
 
+    def test_there_is_always_a_question_that_is_new(self) -> None:
+        store = Store(None)
+
+        async def test() -> None:
+            with pytest.raises(HubbubError, match="unavailable"):
+                await ask_again(store.ask)
+
+        run_in_virtual_time(test())
+        pauses = [later - before for before, later in zip(store.asked_at, store.asked_at[1:], strict=False)]
+        assert pauses == pytest.approx([module.AGAIN_S] * 7)
+        assert (store.under_way, store.under_way_most) == (0, module.AT_ONCE)
+
     def test_a_store_that_never_answers_is_unavailable(self) -> None:
         async def test() -> float:
             with pytest.raises(HubbubError, match="unavailable"):

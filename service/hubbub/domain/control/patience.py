@@ -1,14 +1,14 @@
 """Asking a store that may be away, so that its return is noticed at once, and a slow one is not asked in vain.
 
 A question that got lost with its connection is never answered, and one to a slow server is answered late. So nobody
-waits for one question alone: while it is not answered it is asked again every now and then, beside those before, up to
-a number; the first answer counts.
+waits for one question alone: while it is not answered it is asked again every now and then, beside the first and some
+of those before; the first answer counts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from hubbub.errors import HubbubError
@@ -32,19 +32,22 @@ async def ask_again(question: Callable[[], Awaitable[T]]) -> T:
     `LONGEST_S`.
     """
     loop = asyncio.get_running_loop()
-    waiting: set[asyncio.Future[T]] = set()
+    waiting: list[asyncio.Future[T]] = []
     ask_at = loop.time()
     try:
         async with asyncio.timeout(LONGEST_S):
             while True:
                 if loop.time() >= ask_at:
                     ask_at = loop.time() + AGAIN_S
-                    if len(waiting) < AT_ONCE:
-                        waiting.add(asyncio.ensure_future(question()))
+                    if len(waiting) == AT_ONCE:
+                        # The first may be with a slow server; the second has had its time.
+                        await _give_up([waiting.pop(1)])
+                    waiting.append(asyncio.ensure_future(question()))
                 pause_s = ask_at - loop.time()
-                done, waiting = await asyncio.wait(waiting, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(waiting, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                 failed: BaseException | None = None
                 for each in done:
+                    waiting.remove(each)
                     failed = each.exception()
                     if failed is None:
                         return each.result()
@@ -53,10 +56,14 @@ async def ask_again(question: Callable[[], Awaitable[T]]) -> T:
     except TimeoutError:
         raise HubbubError("unavailable", "The store took too long.") from None
     finally:
+        await _give_up(waiting)
+
+
+async def _give_up(waiting: Sequence[asyncio.Future[T]]) -> None:
+    for each in waiting:
+        each.cancel()
+    if waiting:
+        await asyncio.wait(waiting)
         for each in waiting:
-            each.cancel()
-        if waiting:
-            await asyncio.wait(waiting)
-            for each in waiting:
-                if not each.cancelled():
-                    each.exception()  # Seen: another was quicker.
+            if not each.cancelled():
+                each.exception()  # Seen: another was quicker.
