@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
-import socketio
 from yarl import URL
 
 from hubbub.domain.roomservice import direct_room_id
+from tests.support.admin import admin_client
 from tests.support.chat import ChatClient, chat_client
 from tests.support.service import RunningService, running_service
 from tests.support.tree import ROOT
@@ -98,23 +98,6 @@ async def service(tmp_path: Path) -> AsyncIterator[RunningService]:
         yield running
 
 
-async def order(service: RunningService, event: str, request: dict[str, Any]) -> None:
-    """An administrator's order."""
-    client = socketio.AsyncClient(reconnection=False)
-    try:
-        token = service.token(user="root", roles=["admin"])
-        await client.connect(
-            service.url, auth={"token": token}, namespaces=["/admin"], transports=["websocket"], wait_timeout=TIMEOUT_S
-        )
-        ack = await client.call(event, request, namespace="/admin", timeout=TIMEOUT_S)
-        assert ack["ok"], ack
-    finally:
-        await client.disconnect()
-        await client.shutdown()
-        if client.eio.http is not None:
-            await client.eio.http.close()
-
-
 OPEN: Final = ("200", "200", "201")
 READ: Final = ("200", "200", "403 forbidden")
 HIDDEN: Final = ("404 not_found",) * 3
@@ -173,8 +156,9 @@ async def callers(service: RunningService) -> dict[str, dict[str, str | None]]:
     token = service.token
     revoked = token(user="revoked")
     claims = json.loads(base64.urlsafe_b64decode(revoked.split(".")[1] + "=="))
-    await order(service, "token:revoke", {"jti": claims["jti"], "reason": "Test."})
-    await order(service, "user:ban", {"user": "outlaw", "reason": "Test."})
+    async with admin_client(service.url, token(user="root", roles=["admin"])) as root:
+        await root.ok("token:revoke", {"jti": claims["jti"], "reason": "Test."})
+        await root.ok("user:ban", {"user": "outlaw", "reason": "Test."})
     who: dict[str, dict[str, str | None]] = {
         "nobody": {},
         "a forged token": {"token": token(user="member")[:-4] + "AAAA"},

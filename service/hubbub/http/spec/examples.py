@@ -73,7 +73,6 @@ _VALUES: Final[Mapping[str, Any]] = {
     "expires_at": _AT + 3_600_000,
     "at": _AT,
     "until": _AT + 3_600_000,
-    "since_": _AT,
     "started_at": _AT,
     "muted_until": 0,
     "outcome": "full",
