@@ -427,9 +427,13 @@ class TestLimits:
     async def test_whoever_asks_too_often_has_to_wait(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as service, backend(service) as rest:
             token = service.token(user="ada")
-            replies = await asyncio.gather(*(rest.get("/api/rooms", token=token) for _ in range(400)))
-            refused = [reply for reply in replies if reply.status == 429]
-            assert {reply.outcome for reply in replies} == {"200", "429 rate_limited"}
+            # On a machine that is slow a bucket fills while it is emptied, so it takes more than its size.
+            refused: list[Reply] = []
+            async with asyncio.timeout(TIMEOUT_S):
+                while not refused:
+                    replies = await asyncio.gather(*(rest.get("/api/rooms", token=token) for _ in range(100)))
+                    assert {reply.outcome for reply in replies} <= {"200", "429 rate_limited"}
+                    refused = [reply for reply in replies if reply.status == 429]
             assert all(0 < reply.document["retry_after"] <= 1 for reply in refused)
             assert (await rest.get("/api/rooms", token=service.token(user="bob"))).status == 200
 
