@@ -105,7 +105,7 @@ class Log:
         """As `Ledger.head`."""
         found = await self._newest(above=self._highest)
         if found is None and self._highest:
-            found = await self._newest(above=0)  # The store was put back from a copy.
+            found, self._known = await self._newest(above=0), None  # The store was put back from a copy.
         self._highest = 0 if found is None else int(found["n"])
         return self._highest
 
@@ -176,10 +176,11 @@ class Log:
                     self._known = None
                     _fail(batch, as_hubbub_error(error))
                     continue
-                self.on_logged()
                 for waiting in batch:
                     if not waiting.future.done():
                         waiting.future.set_result([numbers[each["_id"]] for each in waiting.documents])
+                if numbers:
+                    self.on_logged()
         finally:
             self._task = None
             _fail([*batch, *self._waiting], HubbubError("unavailable", "The store was closed.", retry_after=1.0))
