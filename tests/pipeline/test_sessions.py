@@ -340,6 +340,14 @@ class TestEnding:
         assert days.sessions.end_connection(third.link.id, HubbubError("forbidden"))
         assert [session.ended is not None for session in (first, second, third)] == [True, True, True]
 
+    async def test_a_connection_of_another_node_is_not_looked_for(self, days: Days) -> None:
+        session = await days.open()
+        session.link.id = "n1.link"
+        session.link.connections["/chat"].id = "n1.chat"
+        error = HubbubError("forbidden")
+        assert not any(days.sessions.end_connection(id, error) for id in ("n2.chat", "n1.none", "n1.", ""))
+        assert days.sessions.end_connection("n1.chat", error)
+
     async def test_who_is_kept_out_does_not_come_in_with_any_token(self, days: Days) -> None:
         session = await days.open()
         before = session.identity

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -153,12 +153,22 @@ class Sessions:
 
     def end_jti(self, jti: str, error: HubbubError) -> int:
         """End the connections that stand on this token. Looks at all: for what is rare."""
-        return sum(self._end(session, error) for session in self._all() if session.identity.jti == jti)
+        found = [session for session in self._each() if session.identity.jti == jti]
+        return sum(self._end(session, error) for session in found)
 
     def end_connection(self, id: str, error: HubbubError) -> bool:
-        """End the connection of this id, its own or that of one of its namespaces. Looks at all: for what is rare."""
-        for session in self._all():
-            if session.link.id == id or any(each.id == id for each in session.link.connections.values()):
+        """End the connection of this id, its own or that of one of its namespaces. Looks at all: for what is rare; but
+        not for an id of another node, which begins with another name than all that are here.
+        """
+        node = id[: id.rfind(".") + 1]
+        for session in self._each():
+            link = session.link
+            if not link.id.startswith(node):
+                return False
+            found = link.id == id
+            for connection in link.connections.values():
+                found = found or connection.id == id
+            if found:
                 return self._end(session, error) > 0
         return False
 
@@ -196,8 +206,13 @@ class Sessions:
         known = self._by_user.get(user, ())
         return known if isinstance(known, tuple) else (known,)
 
-    def _all(self) -> list[Session]:
-        return [session for user in self._by_user for session in self._of(user)]
+    def _each(self) -> Iterator[Session]:
+        """All sessions; none may come or go meanwhile."""
+        for known in self._by_user.values():
+            if isinstance(known, tuple):
+                yield from known
+            else:
+                yield known
 
     def _end(self, session: Session, error: HubbubError) -> int:
         """End a session; what was sent and is not begun yet is refused. Returns 1, or 0 if it had ended."""
