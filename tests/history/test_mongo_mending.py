@@ -99,6 +99,21 @@ class TestMending:
             ("standing", "zoe"),
         ]
 
+    async def test_an_update_that_is_asked_for_again_is_said_before_its_answer(
+        self, mongo_uri: str, node: Node
+    ) -> None:
+        room = await create_room(node.server, make_room(), [member("ann", "owner")], at=NOW_MS)
+        head = await node.server.log.head()
+        async with node_at(mongo_uri) as dying:
+            cut_server(dying.server, Cut(0, happens=True))
+            with pytest.raises(PyMongoError):
+                await update_room(dying.server, room.uid, values={"title": "New"}, at=NOW_MS)
+        assert await node.server.log.head() == head
+        for _ in range(2):
+            await update_room(node.server, room.uid, values={"title": "New"}, at=NOW_MS)
+            [record] = await node.server.log.read(after=head, limit=9)
+            assert record.kind == "room"
+
     async def test_an_intent_of_an_older_version_tells_nothing_and_harms_nobody(self, node: Node) -> None:
         room = await create_room(node.server, make_room(), [member("ann", "owner")], at=NOW_MS)
         head = await node.server.log.head()

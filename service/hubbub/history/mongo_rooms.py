@@ -117,6 +117,9 @@ async def update_room(server: MongoServer, uid: str, *, values: Mapping[str, str
         name: value for name, value in values.items() if value is not None and value != document[name]
     }
     if not changes:
+        # Perhaps it is asked for again, because the answer was lost: that is not told before the log is.
+        if document.get("unsaid"):
+            await say_updated(server, document["_id"], uid, document["unsaid"])
         return room_of(document, head=head)
     if "title" in changes:
         changes["folded"] = fold(document["_id"], changes["title"])
