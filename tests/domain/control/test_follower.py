@@ -147,6 +147,22 @@ class TestPolling:
 
         run_in_virtual_time(test())
 
+    def test_being_hurried_all_the_time_does_not_make_it_poll_all_the_time(self) -> None:
+        async def test() -> None:
+            scene = Scene()
+            await scene.follower.load()
+            scene.follower.start()
+            for _ in range(1000):
+                scene.log()
+                scene.follower.hurry()
+                await asyncio.sleep(0.001)
+            assert scene.ledger.calls.count("read") <= 2 * 1.0 / module.APART_S + 3
+            await asyncio.sleep(module.APART_S + 0.001)
+            assert scene.seen == [None, *range(1, 1001)]
+            await scene.follower.stop()
+
+        run_in_virtual_time(test())
+
     def test_more_than_a_page_is_applied_in_one_poll(self) -> None:
         async def test() -> None:
             scene = Scene()

@@ -46,6 +46,11 @@ RETRY_S: Final = (0.1, 0.3)
 """The same after a poll that failed. What keeps a store that is away from being asked too often is that a question to
 it takes its time."""
 
+APART_S: Final = 0.05
+"""Polls that somebody hurries are as far apart at least: where a thousand users join a room elsewhere, a few polls find
+them all.
+"""
+
 PAGE: Final = 256
 """Records of one read."""
 
@@ -114,6 +119,7 @@ class Follower:
         self._awaited = 0
         self._task: asyncio.Task[None] | None = None
         self._known_at = 0.0
+        self._polled_at = -APART_S
 
     @property
     def applied(self) -> int:
@@ -209,4 +215,6 @@ class Follower:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._hurry.wait()
+                    await asyncio.sleep(self._polled_at + APART_S - asyncio.get_running_loop().time())
         self._hurry.clear()
+        self._polled_at = asyncio.get_running_loop().time()
