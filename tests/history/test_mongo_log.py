@@ -174,6 +174,12 @@ class TestCompetition:
             assert rule.hits == 3
         assert await keys_of(server.log) == ["a", "b", "c", "d", "e", "f"]
 
+    async def test_of_a_key_that_comes_twice_the_first_stands(self, server: MongoServer) -> None:
+        twice = [Entry("notice", "k", at, {"text": f"{at}"}) for at in (1, 2)]
+        outcomes = await asyncio.gather(server.log.append(twice), *(server.log.append([each]) for each in twice))
+        assert outcomes == [[1, 1], [1], [1]]
+        assert [record.data for record in await server.log.read(after=0, limit=9)] == [{"text": "1"}]
+
     async def test_what_comes_again_is_found_at_once(self, mongo_uri: str) -> None:
         commands = Commands()
         server = MongoServer(mongo_uri, listeners=[commands], origin="here")
