@@ -2,7 +2,7 @@
 # Beside those: PYTHON=python3.12 chooses the interpreter, ARGS="…" goes to the program that a target runs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check format web docs bench chaos lock clean venv dev
+.PHONY: help run cluster test check format web docs bench chaos lock clean venv dev
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ docs: dev ## write the generated pages of docs/reference anew
 
 bench: dev ## measure; the method is in bench/README.md
 	@.ci/node . .venv/bin/python -m bench $(ARGS)
+
+cluster: dev ## three nodes, Redis, Nginx and a MongoDB-wire server on this machine; Ctrl-C ends them
+	@.ci/apt nginx redis-server curl
+	@.ci/page || echo 'hubbub: going on without the page' >&2
+	@exec .venv/bin/python deploy/cluster.py $(ARGS)
 
 chaos: dev ## the tests of tests/chaos at full length; ARGS="--seed 7 --store mongo" for one run of them
 	@.ci/apt strace
