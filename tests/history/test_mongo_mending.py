@@ -57,6 +57,7 @@ class TestMending:
                     told = True
                 except (PyMongoError, HubbubError):
                     told = False
+                await cut.silence()
                 falls = cut.fell
             for _ in range(2):  # As two nodes would, one after the other.
                 await mend(node.server, now=LATER_MS)

@@ -80,13 +80,29 @@ class Cut:
     def __init__(self, after: int, *, happens: bool) -> None:
         self.left = after
         self._happens = happens
+        self._under_way = 0
         self.fell = False
 
     def around(self, documents: Documents) -> Documents:
         """The collection, cut."""
         return cast("Documents", _CutDocuments(documents, self))
 
+    async def silence(self) -> None:
+        """Wait for what was sent before the cut, beside the write that fell: else it may be done at any later time."""
+
+        async def under_way() -> int:
+            return self._under_way
+
+        await eventually(under_way, 0)
+
     async def write(self, write: Callable[[], Any]) -> Any:
+        self._under_way += 1
+        try:
+            return await self._write(write)
+        finally:
+            self._under_way -= 1
+
+    async def _write(self, write: Callable[[], Any]) -> Any:
         self.left -= 1
         if self.left >= 0:
             return await write()
