@@ -77,7 +77,8 @@ INDEXES: Final[dict[str, Sequence[IndexModel]]] = {
         IndexModel([("ended", ASCENDING)], expireAfterSeconds=TOMBSTONES_KEPT_S),
     ),
 }
-"""Of each collection. Unique ones begin with the shard key, the room's uid, so that they hold on a sharded cluster.
+"""Of each collection. Unique ones begin with the shard key, the room's uid, so that they hold on a sharded cluster; but
+that of the log, which has one order for the whole service, and stays on one shard.
 
 `room, seq` is a room in its order; `room, revs` lets no revision be claimed twice, and finds what a revision changed;
 `room, sender, key` lets no message be sent twice; `room, rev` finds what changed after a revision, and the head.
