@@ -2,7 +2,7 @@
 # Beside those: PYTHON=python3.12 chooses the interpreter, ARGS="…" goes to the program that a target runs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check format web docs bench chaos lock clean venv dev
+.PHONY: help run cluster test check format web docs bench chaos rolling lock clean venv dev
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ cluster: dev ## three nodes, Redis, Nginx and a MongoDB-wire server on this mach
 chaos: dev ## the tests of tests/chaos at full length; ARGS="--seed 7 --store mongo" for one run of them
 	@.ci/apt strace
 	@.ci/node . .venv/bin/python -m pytest tests/chaos --full $(ARGS)
+
+rolling: dev ## deploys, deaths and a failing Redis beneath 300 clients; ARGS="--seed 7" for one run of them
+	@.ci/apt redis-server nginx
+	@.ci/node tests/support/js_clients true
+	@.ci/node . .venv/bin/python -m pytest tests/rolling --full $(ARGS)
 
 lock: dev ## write the lock files anew; UPGRADE=1 takes the newest versions
 	@.ci/lock

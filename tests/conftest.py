@@ -29,8 +29,8 @@ hypothesis.settings.load_profile("hubbub")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the tests of tests/chaos at full length")
-    parser.addoption("--seed", type=int, help="run tests/chaos with this seed alone")
+    parser.addoption("--full", action="store_true", help="run the tests of tests/chaos and tests/rolling at full size")
+    parser.addoption("--seed", type=int, help="run tests/chaos and tests/rolling with this seed alone")
     parser.addoption("--store", choices=("sqlite", "mongo"), help="run tests/chaos on this store alone")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.tree import PACKAGE, ROOT, TESTS, modules
 
-KINDS: Final = frozenset({"faults", "chaos", "conformance", "contract", "integration", "support"})
+KINDS: Final = frozenset({"faults", "chaos", "conformance", "contract", "deploy", "integration", "rolling", "support"})
 """Folders of tests that are about more than one module."""
 
 WHOLE_TREE: Final = frozenset(
