@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.cluster.bus import Offer, Whisper
-from hubbub.cluster.parcels import PARCEL_BYTES, ParcelError, pack, unpack
+from hubbub.cluster.parcels import PARCEL_BYTES, ParcelError, is_of, pack, unpack
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 whole = st.integers(0, 2**53 - 1)
@@ -37,6 +37,14 @@ class TestParcels:
         assert all(len(parcel) < PARCEL_BYTES + 1000 for parcel in parcels)
         assert [offer.rev for parcel in parcels for offer in unpack(parcel)[1]] == list(range(10))
         assert list(pack("n", [], [])) == []
+
+    @pytest.mark.parametrize("name", ["n1.0123", 'a"b\\c', "ä", ""])
+    def test_whose_it_is_is_seen_without_taking_it_apart(self, name: str) -> None:
+        (parcel,) = pack(name, [Offer(1, 1, "ada", 1, (), memoryview(b"{}"))], [])
+        assert is_of(name, parcel)
+        assert not is_of(name + "4", parcel)
+        assert not is_of(name[:-1] or "n", parcel)
+        assert not is_of(name, b"")
 
     @given(st.binary(max_size=100))
     def test_anything_else_is_refused(self, parcel: bytes) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from hubbub.cluster.bus import Offer, Whisper
 
-__all__ = ["PARCEL_BYTES", "ParcelError", "pack", "unpack"]
+__all__ = ["PARCEL_BYTES", "ParcelError", "is_of", "pack", "unpack"]
 
 PARCEL_BYTES: Final = 256 * 1024
 """About how large a parcel becomes. One that is larger is a single document, and those have bounds of their own."""
@@ -43,6 +43,11 @@ def pack(origin: str, offers: Sequence[Offer], whispers: Sequence[Whisper]) -> I
         size += length
     if documents:
         yield _parcel(origin, heads, documents)
+
+
+def is_of(origin: str, parcel: bytes) -> bool:
+    """Whether this is who says it, as far as the first bytes tell: what `pack` made is always found so."""
+    return parcel.startswith(b"[" + orjson.dumps(origin) + b",")
 
 
 def unpack(parcel: bytes) -> tuple[str, list[Offer], list[Whisper]]:

@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from hubbub.cluster.bus import Offer, Take, Whisper
-from hubbub.cluster.parcels import ParcelError, pack, unpack
+from hubbub.cluster.parcels import ParcelError, is_of, pack, unpack
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import RETRY_S, Ears
 from hubbub.cluster.redis_wire import RedisWire
@@ -198,12 +198,14 @@ class RedisBus:
         self._ears.leave(_ROOM + uid)
 
     def _on_parcel(self, uid: str, parcel: bytes) -> None:
+        if is_of(self._origin, parcel):
+            return  # Redis sends it to its author as well, who need not take it apart.
         try:
-            origin, offers, whispers = unpack(parcel)
+            _, offers, whispers = unpack(parcel)
         except ParcelError:
             _log.warning("cluster.parcel_unreadable", room=uid, bytes=len(parcel))
             return
-        if origin != self._origin and self._take is not None:
+        if self._take is not None:
             self._take(uid, offers, whispers)
 
     def _on_hurried(self, body: bytes) -> None:
