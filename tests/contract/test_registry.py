@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 from redis.asyncio import Redis
 
-from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Registry, Share
+from hubbub.cluster.base import HANDOVER_MS, LEASE_MS, PARTING_MS, Announcement, News, Node, Registry, Share
 from hubbub.cluster.memory import Exchange, MemoryRegistry
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
@@ -302,6 +302,30 @@ class TestLeases:
         await a.announce([here(1, "ada", "tea")])
         await a.close()
         assert len((await b.room("tea")).announcements) == 1
+
+    async def test_a_node_that_closes_hands_its_name_over_when_the_others_know_how_long_its_word_holds(
+        self, nodes: Open
+    ) -> None:
+        a, _ = await nodes.node("a", "1")
+        b, _ = await nodes.node("b")
+        await a.announce([here(1, "ada", "tea")])
+        await a.close()
+        again = nodes.cluster.registry(Node("a", "2"))
+        with pytest.raises(HubbubError, match="conflict"):
+            await again.open(lambda news: None)
+        await again.close()
+        left = (await b.renew()).living[Node("a", "1")]
+        assert PARTING_MS - nodes.cluster.slack_ms <= left <= PARTING_MS
+        await nodes.cluster.forward(HANDOVER_MS)
+        assert len((await b.room("tea")).announcements) == 1
+        a2, _ = await nodes.node("a", "2")
+        await a2.announce([here(1, "bob", "tea")])
+        assert [(node.boot, each.user) for node, each in (await b.room("tea")).announcements] == [("2", "bob")]
+        # The one that ended has no say any more.
+        await a.close()
+        await nodes.cluster.forward(LEASE_MS - nodes.cluster.slack_ms)
+        await a2.renew()
+        assert Node("a", "2") in (await b.renew()).living
 
     async def test_a_node_that_withdraws_is_gone_at_once(self, nodes: Open) -> None:
         a, _ = await nodes.node("a")

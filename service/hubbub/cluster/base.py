@@ -15,7 +15,8 @@ lower, and whoever missed something reads the room (`Registry.room`), which says
 2. It holds for as long as the node's *lease*: `LEASE_MS` from the last `renew`. Then it is gone by itself, all of it at
    once, for whoever reads, also if no process of the cluster is alive to remove it. A node that was away for longer is
    told so when it renews (`Renewal.lapsed`), and announces everything anew.
-3. At most one boot holds a name: `open` is refused while another one's lease runs.
+3. At most one boot holds a name: `open` is refused while another one's lease runs. One that was closed
+   (`Registry.close`) hands its name over after `HANDOVER_MS`: who takes it takes the place of what the other said.
 4. A share that was announced is in every later answer of `room` and `users`, on every node.
 5. Word of a share (`News`) goes to the nodes that watch one of its rooms, or one of those in the share that it
    replaces. It may be lost, repeated, late or out of order. A node gets no word of its own shares.
@@ -48,6 +49,16 @@ crashed node's users are gone within 15 seconds.
 
 RENEW_MS: Final = 3_000
 """How often a node renews: two may fail, and the third is still in time."""
+
+PARTING_MS: Final = 15_000
+"""The lease of a node that was closed: whoever was let go last has as long to come back elsewhere as after any other
+break, without anybody seeing them leave.
+"""
+
+HANDOVER_MS: Final = 3_500
+"""When the name of a node that was closed is free for its successor. By then the others have renewed once (`RENEW_MS`),
+and know how long the word of the one that ended holds; so it holds for them though its place is taken.
+"""
 
 Status = Literal["online", "away", "busy", "invisible"]
 
@@ -145,8 +156,9 @@ class Registry(Protocol):
         """
 
     async def close(self) -> None:
-        """Get no more word. What was announced is left to its lease, so that the users of a node that restarts have
-        time to come back elsewhere. Safe to call twice, and after a failed `open`.
+        """Get no more word, and say that this node ends. What was announced is left to a lease of `PARTING_MS`, so that
+        its users have time to come back elsewhere; the name is its successor's to take after `HANDOVER_MS`. Safe to
+        call twice, and after a failed `open`; what cannot be said to the registry is left unsaid.
         """
 
     async def withdraw(self) -> None:

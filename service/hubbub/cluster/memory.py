@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Renewal, RoomReading, Share
+from hubbub.cluster.base import HANDOVER_MS, LEASE_MS, PARTING_MS, Announcement, News, Node, Renewal, RoomReading, Share
 from hubbub.cluster.bus import Offer, Take, Whisper
 from hubbub.errors import HubbubError
 
@@ -17,7 +17,9 @@ __all__ = ["Exchange", "LoneBus", "LoneRegistry", "MemoryBus", "MemoryRegistry"]
 
 @dataclass(slots=True)
 class _Seat:
-    """What is known of one node. `until` is the end of its lease, `number` that of its last announcement."""
+    """What is known of one node. `until` is the end of its lease, `number` that of its last announcement, `parted_at`
+    when it said that it ends.
+    """
 
     until: int
     number: int = 0
@@ -25,6 +27,7 @@ class _Seat:
     rooms: dict[str, dict[str, None]] = field(default_factory=dict)
     watched: set[str] = field(default_factory=set)
     on_news: Callable[[News], None] | None = None
+    parted_at: int | None = None
 
 
 class Exchange:
@@ -40,7 +43,9 @@ class Exchange:
         return self._seats.get(node)
 
     def take(self, node: Node) -> _Seat:
-        """A seat with a new lease."""
+        """A seat with a new lease. It is that of all who had the name before."""
+        for other in [each for each in self._seats if each.name == node.name]:
+            del self._seats[other]
         seat = self._seats[node] = _Seat(self.clock() + LEASE_MS)
         return seat
 
@@ -53,8 +58,13 @@ class Exchange:
         return [(each, seat) for each, seat in self._seats.items() if each != node]
 
     def holder(self, name: str) -> Node | None:
+        """Whose name it is, None if it may be taken."""
         self._expire()
-        return next((node for node in self._seats if node.name == name), None)
+        late = self.clock() - HANDOVER_MS
+        for node, seat in self._seats.items():
+            if node.name == name and (seat.parted_at is None or seat.parted_at > late):
+                return node
+        return None
 
     def _expire(self) -> None:
         now = self.clock()
@@ -129,6 +139,9 @@ class MemoryRegistry:
         seat = self._exchange.seat(self._node)
         if seat is not None:
             seat.on_news = None
+            if seat.parted_at is None:
+                seat.parted_at = self._exchange.clock()
+                seat.until = seat.parted_at + PARTING_MS
 
     async def withdraw(self) -> None:
         seat = self._exchange.seat(self._node)

@@ -1,9 +1,10 @@
 """The registry in Redis.
 
 Everything that a node says lies under its name, in one slot of a cluster: `hubbub:{NAME}:lease` has the boot that holds
-the name, for as long as the lease runs; `…:said:BOOT` what was said of each user; `…:in:BOOT:UID` who is in a room, and
-`…:rooms:BOOT` which rooms those are. Whoever reads asks each node's slot, and in it the boot that has the lease: so all
-that a node said is gone at the moment its lease is, though it still lies there until some other node sweeps it away.
+the name, for as long as the lease runs; `…:parting` the boot if it has said that it ends; `…:said:BOOT` what was said
+of each user; `…:in:BOOT:UID` who is in a room, and `…:rooms:BOOT` which rooms those are. Whoever reads asks each node's
+slot, and in it the boot that has the lease: so all that a node said is gone at the moment its lease is, though it still
+lies there until some other node sweeps it away.
 
 Word goes out on a channel per room, in the same step in which it is recorded.
 """
@@ -11,6 +12,7 @@ Word goes out on a channel per room, in the same step in which it is recorded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -20,7 +22,18 @@ import orjson
 import structlog
 from redis.exceptions import RedisError as DriverError
 
-from hubbub.cluster.base import LEASE_MS, Announcement, News, Node, Renewal, RoomReading, Share, Status
+from hubbub.cluster.base import (
+    HANDOVER_MS,
+    LEASE_MS,
+    PARTING_MS,
+    Announcement,
+    News,
+    Node,
+    Renewal,
+    RoomReading,
+    Share,
+    Status,
+)
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
 from hubbub.errors import HubbubError
@@ -36,6 +49,9 @@ _CHANNEL: Final = "hubbub:presence:"
 _SWEPT_ROOMS: Final = 200
 _HEARD_MOST: Final = 4096
 _USERS_AT_ONCE: Final = 1000
+
+PART_S: Final = 0.5
+"""How long a node that ends waits for Redis to take note of it."""
 
 
 def _script(name: str) -> str:
@@ -53,12 +69,13 @@ class RedisRegistry:
         self._client: Any = address.client()
         self._scripts = {
             name: self._client.register_script(_script(name))
-            for name in ("take", "announce", "room", "users", "living", "sweep", "withdraw")
+            for name in ("take", "announce", "room", "users", "living", "sweep", "withdraw", "part")
         }
         self._on_news: Callable[[News], None] | None = None
         self._watched: set[str] = set()
         self._heard: OrderedDict[tuple[str, str, int], None] = OrderedDict()
         self._sweeping: set[asyncio.Task[None]] = set()
+        self._has_taken = False
 
     @property
     def node(self) -> Node:
@@ -79,10 +96,18 @@ class RedisRegistry:
             task.cancel()
         if self._sweeping:
             await asyncio.wait(self._sweeping)
+        if self._has_taken:
+            self._has_taken = False
+            # A node ends in its time whatever Redis does. Then its lease is as long as it was.
+            with contextlib.suppress(HubbubError, TimeoutError):
+                async with asyncio.timeout(PART_S):
+                    keys = [_lease(self._node.name), _parting(self._node.name)]
+                    await self._run("part", keys, [self._node.boot, PARTING_MS])
         await self._client.aclose()
 
     async def withdraw(self) -> None:
         await self._run("withdraw", [_lease(self._node.name)], [self._node.boot])
+        self._has_taken = False
         await self._call(self._client.hset(NODES, _member(self._node), 1))
         await self.close()
 
@@ -161,8 +186,11 @@ class RedisRegistry:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     async def _take(self) -> int:
-        keys = [_lease(self._node.name), _said(self._node), _rooms(self._node)]
-        return int(await self._run("take", keys, [self._node.boot, LEASE_MS, _in(self._node)]))
+        keys = [_lease(self._node.name), _said(self._node), _rooms(self._node), _parting(self._node.name)]
+        words = [self._node.boot, LEASE_MS, _in(self._node), PARTING_MS - HANDOVER_MS]
+        taken = int(await self._run("take", keys, words))
+        self._has_taken = taken != 0
+        return taken
 
     async def _others(self) -> list[Node]:
         """The other nodes that were here of late, living or not."""
@@ -219,6 +247,10 @@ class RedisRegistry:
 
 def _lease(name: str) -> str:
     return f"hubbub:{{{name}}}:lease"
+
+
+def _parting(name: str) -> str:
+    return f"hubbub:{{{name}}}:parting"
 
 
 def _said(node: Node) -> str:

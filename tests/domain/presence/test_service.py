@@ -54,7 +54,8 @@ class FlakyRegistry:
         await self.inner.open(lambda news: None if self.is_deaf or self.is_away else on_news(news))
 
     async def close(self) -> None:
-        await self.inner.close()
+        if not self.is_away:
+            await self.inner.close()
 
     async def withdraw(self) -> None:
         await self.inner.withdraw()
@@ -290,11 +291,48 @@ class TestFailures:
             a.connect("ada", "tea")
             await asyncio.sleep(2.9)
             begun = loop_ms()
+            a.registry.is_away = True
             await a.presence.close()
             async with asyncio.timeout(15):
                 while watcher.count:
                     await asyncio.sleep(0.1)
             assert loop_ms() - begun >= LEASE_MS - RENEW_MS
+
+        on_nodes(story, "a", "b")
+
+    @pytest.mark.parametrize("back_after_s", [1.0, 14.5])
+    def test_who_comes_back_from_a_node_that_is_deployed_is_not_seen_leaving(self, back_after_s: float) -> None:
+        async def run() -> None:
+            exchange = Exchange(loop_ms)
+            a, b = PresentNode(exchange, "a"), PresentNode(exchange, "b")
+            await asyncio.sleep(RENEW_MS / 1000 + 0.1)
+            a.connect("ada", "tea")
+            watcher = await b.watch("tea")
+            await asyncio.sleep(SETTLED_S)
+            assert watcher.count == 1
+            seen = len(watcher.diffs)
+            await a.presence.close()
+            await asyncio.sleep(back_after_s / 2)
+            again = PresentNode(exchange, "a", "2")
+            await asyncio.sleep(back_after_s / 2)
+            b.connect("ada", "tea")
+            await asyncio.sleep(30)
+            assert watcher.count == 1
+            assert [diff for diff in watcher.diffs[seen:] if diff.joined or diff.left] == []
+            for node in (again, b):
+                await node.presence.close()
+
+        run_in_virtual_time(run())
+
+    def test_who_does_not_come_back_from_it_goes_within_20_seconds(self) -> None:
+        async def story(a: PresentNode, b: PresentNode) -> None:
+            watcher = await b.watch("tea")
+            a.connect("ada", "tea")
+            await asyncio.sleep(SETTLED_S)
+            await a.presence.close()
+            async with asyncio.timeout(20):
+                while watcher.count:
+                    await asyncio.sleep(0.1)
 
         on_nodes(story, "a", "b")
 
