@@ -9,6 +9,7 @@ import click
 
 from bench.ack_latency_under_fanout import fanout
 from bench.acks import acks
+from bench.cluster import cluster
 from bench.connections import connections
 from bench.connects import connects
 from bench.goals import chart
@@ -78,6 +79,7 @@ def everything(context: click.Context, full: bool, data: Path, save: Path | None
 
 ALONE: Final[dict[str, click.Command]] = {
     "chart": chart,
+    "cluster": cluster,
     "connections": connections,
     "headcheck": headcheck,
     "history": history,

@@ -17,7 +17,7 @@ import jwt
 from bench.native import built
 from bench.processes import ROOT, Server, running
 
-__all__ = ["C_LOOP", "HUBBUB", "NODE", "PAGES", "STOCK", "Target", "c_loop", "store_path", "targets"]
+__all__ = ["C_LOOP", "HUBBUB", "NODE", "PAGES", "SECRET", "STOCK", "Target", "c_loop", "store_path", "targets"]
 
 HUBBUB: Final = "Hubbub"
 STOCK: Final = "stock python-socketio"
@@ -25,7 +25,7 @@ NODE: Final = "Node socket.io"
 C_LOOP: Final = "C loop"
 PAGES: Final = "page server"
 
-_SECRET: Final = "a secret that only benchmarks know, 32 bytes or more"
+SECRET: Final = "a secret that only benchmarks know, 32 bytes or more"
 TOKEN_TTL_S: Final = 24 * 3600
 
 
@@ -47,7 +47,7 @@ class Target:
             return None
         now = time.time()
         claims = {"sub": user, "name": user, "iat": now, "exp": now + TOKEN_TTL_S}
-        return jwt.encode(claims, _SECRET, algorithm="HS256")
+        return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
 @contextlib.asynccontextmanager
@@ -79,7 +79,7 @@ def _hubbub(data: Path) -> contextlib.AbstractAsyncContextManager[Server]:
         "HUBBUB_PORT": "0",
         "HUBBUB_LIMITS": "off",
         "HUBBUB_LOG_FORMAT": "json",
-        "HUBBUB_JWT_SECRET": _SECRET,
+        "HUBBUB_JWT_SECRET": SECRET,
     }
     return running(HUBBUB, [sys.executable, "-m", "hubbub", "serve"], environ=environ)
 

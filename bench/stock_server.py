@@ -1,8 +1,12 @@
-"""Stock python-socketio on aiohttp and uvloop, as it comes, answering without checking or storing anything."""
+"""Stock python-socketio on aiohttp and uvloop, as it comes, answering without checking or storing anything.
+
+Given the address of a Redis, it is joined to others by python-socketio's own Redis manager.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import socketio
@@ -15,8 +19,9 @@ NAMESPACE = "/chat"
 OK = {"ok": True}
 
 
-def _application() -> web.Application:
-    server = socketio.AsyncServer(async_mode="aiohttp")
+def _application(redis: str | None) -> web.Application:
+    manager = None if redis is None else socketio.AsyncRedisManager(redis)
+    server = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager)
 
     async def connect(sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Let everybody in."""
@@ -44,8 +49,8 @@ def _application() -> web.Application:
     return app
 
 
-async def _serve() -> None:
-    runner = web.AppRunner(_application(), access_log=None)
+async def _serve(redis: str | None) -> None:
+    runner = web.AppRunner(_application(redis), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     print(f"stock python-socketio is open at http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
@@ -54,7 +59,7 @@ async def _serve() -> None:
 
 def main() -> None:
     """Serve until killed, after saying where."""
-    uvloop.run(_serve())
+    uvloop.run(_serve(sys.argv[1] if len(sys.argv) > 1 else None))
 
 
 if __name__ == "__main__":
