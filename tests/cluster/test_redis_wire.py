@@ -44,12 +44,80 @@ class TestTheWire:
         await wire.open()
         wire.write(command(b"PING") + command(b"ECHO", b"x" * 100_000) + command(b"NONSENSE"))
         replies: list[Reply] = []
-        while len(replies) < 3:
-            replies += await wire.read()
+        come = asyncio.Event()
+
+        def take(some: list[Reply]) -> None:
+            replies.extend(some)
+            if len(replies) == 3:
+                come.set()
+
+        taking = asyncio.ensure_future(wire.each(take))
+        async with asyncio.timeout(10):
+            await come.wait()
         assert replies[:2] == [b"PONG", b"x" * 100_000]
         assert "unknown command" in str(replies[2])
         await wire.close()
         await wire.close()
+        with pytest.raises(HubbubError, match="unavailable"):
+            await taking
+
+    async def test_what_takes_may_raise_which_ends_the_connection(self, redis: RunningRedis) -> None:
+        wire = RedisWire(address(redis))
+        await wire.open()
+        wire.write(command(b"PING"))
+
+        def take(some: list[Reply]) -> None:
+            raise LookupError("not that")
+
+        with pytest.raises(LookupError, match="not that"):
+            await wire.each(take)
+        async with asyncio.timeout(10):
+            while not wire._connection._writer.transport.is_closing():
+                await asyncio.sleep(0.001)
+        await wire.close()
+
+    async def test_what_came_before_anybody_took_is_taken(self, redis: RunningRedis) -> None:
+        wire = RedisWire(address(redis))
+        await wire.open()
+        wire.write(command(b"PING"))
+        async with asyncio.timeout(10):
+            while not wire._connection._reader._buffer:
+                await asyncio.sleep(0.001)
+        replies: list[Reply] = []
+        taking = asyncio.ensure_future(wire.each(replies.extend))
+        await asyncio.sleep(0)
+        assert replies == [b"PONG"]
+        wire.abort()
+        with pytest.raises(HubbubError, match="unavailable"):
+            await taking
+        await wire.close()
+
+    async def test_a_connection_that_ended_before_anybody_took_keeps_nobody_waiting(self, redis: RunningRedis) -> None:
+        wire = RedisWire(address(redis))
+        await wire.open()
+        wire.write(command(b"QUIT"))
+        async with asyncio.timeout(10):
+            while not wire._connection._reader._eof:
+                await asyncio.sleep(0.001)
+            wire._connection._reader._buffer.clear()
+            with pytest.raises(HubbubError, match="unavailable"):
+                await wire.each(lambda replies: None)
+        await wire.close()
+
+    async def test_what_is_no_reply_is_unavailable(self) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.read(1000):
+                writer.write(b"what?\r\n")
+
+        async def greet(wire: RedisWire) -> None:
+            await wire.open()
+            wire.write(command(b"PING"))
+            await wire.each(lambda replies: None)
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(HubbubError, match="unavailable"):
+                await asyncio.wait_for(greet(RedisWire(RedisAddress.of(f"redis://127.0.0.1:{port}/0"))), 20)
 
     async def test_a_wrong_password_and_a_server_that_is_not_there_are_unavailable_and_tell_nothing(
         self, redis: RunningRedis
@@ -63,7 +131,7 @@ class TestTheWire:
     async def test_a_connection_that_ends_is_unavailable_for_ever(self, redis: RunningRedis) -> None:
         wire = RedisWire(address(redis))
         await wire.open()
-        reading = asyncio.ensure_future(wire.read())
+        reading = asyncio.ensure_future(wire.each(lambda replies: None))
         await asyncio.sleep(0)
         wire.abort()
         with pytest.raises(HubbubError, match="unavailable"):

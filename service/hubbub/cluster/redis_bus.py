@@ -23,7 +23,7 @@ from hubbub.cluster.parcels import ParcelError, is_of, pack, unpack
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import RETRY_S, Ears
 from hubbub.cluster.redis_wire import RedisWire
-from hubbub.cluster.resp import RedisError, command
+from hubbub.cluster.resp import RedisError, Reply, command
 from hubbub.errors import HubbubError
 
 __all__ = ["RedisBus"]
@@ -175,11 +175,7 @@ class RedisBus:
             try:
                 await wire.open()
                 self._wire, pause_s = wire, RETRY_S[0]
-                while True:
-                    for reply in await wire.read():
-                        if isinstance(reply, RedisError):
-                            # A replica, or a server without a master: what is said there goes nowhere.
-                            raise HubbubError("unavailable", "Redis refused to pass on what was said.")
+                await wire.each(_expect_no_refusal)
             except HubbubError:
                 pass  # The ears say in the log that Redis is away, and the canary whether word arrives.
             except Exception as error:
@@ -243,3 +239,9 @@ class RedisBus:
         if self._is_lost:
             self._is_lost = False
             self._on_lost()
+
+
+def _expect_no_refusal(replies: list[Reply]) -> None:
+    if any(isinstance(reply, RedisError) for reply in replies):
+        # A replica, or a server without a master: what is said there goes nowhere.
+        raise HubbubError("unavailable", "Redis refused to pass on what was said.")

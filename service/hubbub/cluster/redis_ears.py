@@ -144,13 +144,14 @@ class Ears:
         wire.write(command(b"SUBSCRIBE", _ALL))
         beat = asyncio.ensure_future(self._beat(wire))
         try:
-            while True:
-                replies = await wire.read()
-                self._last_at = loop.time()
-                for reply in replies:
-                    self._take(reply)
+            await wire.each(self._take_all)
         finally:
             beat.cancel()
+
+    def _take_all(self, replies: list[Reply]) -> None:
+        self._last_at = asyncio.get_running_loop().time()
+        for reply in replies:
+            self._take(reply)
 
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, RedisError):

@@ -1,14 +1,17 @@
 """One connection to Redis over which bytes go as they are: for publishing and listening, the hot ends of a cluster.
 
-The driver opens it (TLS, passwords, sentinels, a database's number), because it does that well; then its streams are
-used without it. `tests/cluster/test_redis_wire.py` fails loudly when a new version of the driver has other ones.
+The driver opens it (TLS, passwords, sentinels, a database's number), because it does that well; then its transport is
+used without it, and what comes is taken apart in the loop's own call: to wake a task for each message would cost as
+much again as the message does. `tests/cluster/test_redis_wire.py` fails loudly when a new version of the driver has
+other streams.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from redis.exceptions import RedisError as DriverError
 
@@ -18,8 +21,7 @@ from hubbub.errors import HubbubError
 
 __all__ = ["RedisWire"]
 
-_READ_BYTES: Final = 256 * 1024
-_NOT_READ_MOST: Final = 1024 * 1024
+_Take = Callable[[list[Reply]], None]
 
 
 class RedisWire:
@@ -28,8 +30,6 @@ class RedisWire:
     def __init__(self, address: RedisAddress) -> None:
         self._address = address
         self._connection: Any = None
-        self._reader = RespReader()
-        self._replies: list[Reply] = []
 
     async def open(self) -> None:
         connection: Any = self._address.connection()
@@ -65,20 +65,51 @@ class RedisWire:
         """How many bytes the socket has not taken."""
         return 0 if self._connection is None else int(self._connection._writer.transport.get_write_buffer_size())
 
-    async def read(self) -> list[Reply]:
-        """The next replies, at least one."""
-        while True:
-            if self._connection is None:
-                raise _away(None)
-            try:
-                data = await self._connection._reader.read(_READ_BYTES)
-                if not data:
-                    raise ConnectionResetError("Redis closed the connection.")
-                replies = self._reader.feed(data)
-            except (OSError, ProtocolError) as error:
-                raise _away(error) from error
+    async def each(self, take: _Take) -> NoReturn:
+        """Have what comes taken, as it comes, on the event loop; called once. Returns never: the end of the connection
+        is raised, and so is what `take` raises, which ends it.
+        """
+        if self._connection is None:
+            raise _away(None)
+        reader, transport = self._connection._reader, self._connection._writer.transport
+        if reader.at_eof() or reader.exception() is not None or transport.is_closing():
+            raise _away(ConnectionResetError())  # Nobody would tell a new protocol.
+        pipe = _Pipe(take, transport)
+        transport.set_protocol(pipe)
+        if reader._buffer:
+            pipe.data_received(bytes(reader._buffer))
+        await pipe.ended.wait()
+        if isinstance(pipe.error, OSError | ProtocolError):
+            raise _away(pipe.error) from pipe.error
+        raise pipe.error
+
+
+class _Pipe(asyncio.Protocol):
+    """`error` is what ended the connection."""
+
+    def __init__(self, take: _Take, transport: asyncio.Transport) -> None:
+        self._take = take
+        self._transport = transport
+        self._reader = RespReader()
+        self.ended = asyncio.Event()
+        self.error: Exception = ConnectionResetError("Redis closed the connection.")
+
+    def data_received(self, data: bytes) -> None:
+        if self.ended.is_set():
+            return
+        try:
+            replies = self._reader.feed(data)
             if replies:
-                return replies
+                self._take(replies)
+        except Exception as error:
+            self.error = error
+            self.ended.set()
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.ended.is_set():
+            self.error = exc
+        self.ended.set()
 
 
 def _away(error: Exception | None) -> HubbubError:
