@@ -20,6 +20,7 @@ __all__ = ["RunningService", "running_service", "start_service", "stop_traced"]
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
+COMMAND = (sys.executable, "-m", "hubbub", "serve")
 _OPEN = re.compile(r"is open at (http://\S+)")
 
 
@@ -74,9 +75,11 @@ class RunningService:
         return status
 
 
-async def start_service(tmp_path: Path, *, prefix: Sequence[str] = (), **settings: object) -> RunningService:
+async def start_service(
+    tmp_path: Path, *, prefix: Sequence[str] = (), command: Sequence[str] = COMMAND, **settings: object
+) -> RunningService:
     """Start a service whose store is in `tmp_path`; settings as `port=0, limits="off"`. `prefix` is a command to run it
-    under. Returns when it listens; raises `RuntimeError` with its output if it ends instead.
+    under, `command` what starts it. Returns when it listens; raises `RuntimeError` with its output if it ends instead.
     """
     values: dict[str, object] = {"port": 0, "store": f"sqlite:///{tmp_path / 'hubbub.db'}", "log_format": "json"}
     values.update(settings)
@@ -84,10 +87,7 @@ async def start_service(tmp_path: Path, *, prefix: Sequence[str] = (), **setting
     environ.update({f"HUBBUB_{key.upper()}": str(value) for key, value in values.items()})
     process = await asyncio.create_subprocess_exec(
         *prefix,
-        sys.executable,
-        "-m",
-        "hubbub",
-        "serve",
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -106,10 +106,10 @@ async def start_service(tmp_path: Path, *, prefix: Sequence[str] = (), **setting
 
 @contextlib.asynccontextmanager
 async def running_service(
-    tmp_path: Path, *, prefix: Sequence[str] = (), **settings: object
+    tmp_path: Path, *, prefix: Sequence[str] = (), command: Sequence[str] = COMMAND, **settings: object
 ) -> AsyncIterator[RunningService]:
     """As `start_service`; the process is gone at the end, whatever happened."""
-    service = await start_service(tmp_path, prefix=prefix, **settings)
+    service = await start_service(tmp_path, prefix=prefix, command=command, **settings)
     try:
         yield service
     finally:
