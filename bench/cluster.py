@@ -19,6 +19,7 @@ from rich.console import Console
 
 from bench.cluster_hearing import Hearing, driver_us, measure_hearing, stock_us
 from bench.cluster_nodes import BODY_BYTES, Place, Round, members_of, pair, place
+from bench.cluster_redis import Publishing, measure_publishing
 from bench.goals import Goal
 from bench.processes import ROOT, data_directory, filesystem_of, pin_load
 from bench.report import Report, load_note, progress, ratio, spread, terminal
@@ -85,6 +86,31 @@ async def _hearing(data: Path, messages: int, rounds: int, tick: Callable[[], No
 
 def _more(case: Hearing) -> list[float]:
     return [heard - own for heard, own in zip(case.heard_us, case.own_us, strict=True)]
+
+
+# -- Redis -----------------------------------------------------------------------------------------------------------
+
+
+def _publishing(rounds: int, tick: Callable[[], None]) -> Report:
+    cases = [Publishing(nodes, batch) for batch in BATCHES for nodes in (0, 2, 20)]
+    with running_redis() as server:
+        for _ in range(rounds):
+            for case in cases:
+                measure_publishing(case, server)
+            tick()
+    report = Report(
+        "What Redis spends on a PUBLISH",
+        "One redis-server and one room; as many connections listen as nodes have somebody in it. Each PUBLISH is "
+        "answered before the next; a busy Redis reads several from a socket at once, and is cheaper. "
+        f"CPU of the server process, user and system; median (least-most) of {rounds} rounds.",
+        ["nodes that listen", "messages in it", "CPU us/PUBLISH", "PUBLISHes/s, full core", "messages/s, full core"],
+    )
+    for case in cases:
+        per_s = 1e6 / statistics.median(case.us)
+        report.rows.append(
+            [str(case.nodes), str(case.batch), spread(case.us), f"{per_s:,.0f}", f"{per_s * case.batch:,.0f}"]
+        )
+    return report
 
 
 # -- processes -------------------------------------------------------------------------------------------------------
@@ -218,13 +244,13 @@ async def _measure(console: Console, *, data: Path, messages: int, rounds: int, 
     rooms = {f"{name}{number}": members_of(f"{name}{number}", 1) for name in ("one", "none") for number in range(LANES)}
     rooms["crowd"] = members_of("crowd", MEMBERS)
     with data_directory(data) as directory, progress(console) as bar:
-        task = bar.add_task("cluster", total=rounds * (7 + 6 + 6))
+        task = bar.add_task("cluster", total=rounds * (7 + 1 + 6 + 6))
 
         def tick() -> None:
             bar.advance(task)
             bar.refresh()
 
-        reports = [await _hearing(directory, messages, rounds, tick)]
+        reports = [await _hearing(directory, messages, rounds, tick), _publishing(rounds, tick)]
         async with place(directory, rooms) as at:
             receiving, deliveries = _receiving(at), _deliveries(at)
             await _run(at, receiving, rounds, duration_s, tick)

@@ -41,7 +41,7 @@ from hubbub.history.base import Message, Person, Room, Sender, Standing
 from hubbub.history.sqlite import SqliteHistory
 from hubbub.transport.fanout import Fanout
 
-__all__ = ["Hearing", "driver_us", "measure_hearing", "stock_us"]
+__all__ = ["UID", "Hearing", "driver_us", "measure_hearing", "offers_of", "stock_us"]
 
 UID: Final = "seed0"
 ROOM: Final = "bench-room"
@@ -131,6 +131,11 @@ def _documents(count: int) -> tuple[list[dict[str, Any]], list[Offer]]:
     documents = [message_document(ROOM, message) for message in messages]
     offers = [offer_of(message, document) for message, document in zip(messages, documents, strict=True)]
     return documents, offers
+
+
+def offers_of(count: int) -> list[Offer]:
+    """Messages with bodies of a hundred bytes, as they are told to other nodes."""
+    return _documents(count)[1]
 
 
 def record(port: int, offers: Sequence[Offer], batch: int) -> list[bytes]:
