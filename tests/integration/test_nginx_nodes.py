@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -77,6 +78,30 @@ class TestANodeThatDies:
                     assert answer.status == 400
             finally:
                 await node.kill()
+
+    async def test_whoever_begins_with_a_websocket_is_taken_at_once_by_a_node_that_is_back(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        async with running_trio(tmp_path) as trio, contextlib.AsyncExitStack() as stack:
+
+            async def come() -> str:
+                """Begin with a WebSocket, which stays; returns the name of the node."""
+                socket = await stack.enter_async_context(
+                    http.ws_connect(f"{trio.url}/socket.io/?EIO=4&transport=websocket")
+                )
+                return (await socket.receive_str()).partition('"sid":"')[2][:2]
+
+            port = trio.nodes["n1"].port
+            await trio.nodes["n1"].kill()
+            async with asyncio.timeout(20):
+                # Until one of them has met the node that is down.
+                while "502, 101" not in {line.answers for line in trio.nginx.log()}:
+                    socket = await http.ws_connect(f"{trio.url}/socket.io/?EIO=4&transport=websocket")
+                    await socket.close()
+            stack.push_async_callback((await start_node(tmp_path, "n1", port=port)).kill)
+            await trio.nodes["n2"].kill()
+            await trio.nodes["n3"].kill()
+            assert [await come() for _ in range(12)] == ["n1"] * 12
 
     async def test_without_any_node_newcomers_are_told_to_come_again(
         self, tmp_path: Path, http: aiohttp.ClientSession

@@ -31,8 +31,9 @@ class TestARollingRestart:
 
         size = FULL if pytestconfig.getoption("--full") else SMALL
         run = Run(make_plan(rolling_seed), size, tmp_path, mongo_server, note=note)
-        await run.run()
-        with capsys.disabled():
-            print(f"\n{run.table()}", flush=True)
+        try:
+            await run.run()
+        finally:
+            note(run.table())
         assert run.judge.violations == []
         assert run.judge.written_away > 0, "nobody wrote while away, so nothing was shown"

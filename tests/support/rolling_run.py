@@ -105,6 +105,7 @@ class Run:
         """`judge.violations` says afterwards what was broken."""
         settings = {"drain_s": self._size.drain_s}
         async with running_site(self._directory, self._mongo, **settings) as site, contextlib.AsyncExitStack() as stack:
+            stack.callback(self._look_at_nginx, site)
             await self._make_rooms(site)
             places = self._places(site)
             crowd = await stack.enter_async_context(swarm(site.url, places["javascript"], self.judge.take))
@@ -125,8 +126,10 @@ class Run:
             for client in self._python.values():
                 client.stop()
             await self._quiet(site)
-            assert site.nginx is not None
-            self.answers = collections.Counter(f"{line.status} ({line.answers})" for line in site.nginx.log())
+
+    def _look_at_nginx(self, site: Site) -> None:
+        assert site.nginx is not None
+        self.answers = collections.Counter(f"{line.status} ({line.answers})" for line in site.nginx.log())
 
     # -- the crowd ---------------------------------------------------------------------------------------------------
 

@@ -99,20 +99,22 @@ def _everybody(nodes: Sequence[Upstream]) -> list[str]:
         "# tries it loses time, and a node that is back is soon found again.",
         "# Those who begin by polling, the page and the API go to any node. What they open later is counted elsewhere:",
         "# to look for the fewest connections here would be to look for who has no WebSockets.",
-        *_group_of_all("hubbub_any", "random;", nodes),
-        "# Those who begin with a WebSocket keep the connection on which they came.",
-        *_group_of_all("hubbub_websockets", "random two least_conn;", nodes),
+        *_group_of_all("hubbub_any", "random;", "max_fails=1 fail_timeout=3s", nodes),
+        "# Those who begin with a WebSocket keep the connection on which they came. No node is left out of this group:",
+        "# one that was would be tried by one newcomer in 3 s, until the first of their connections has ended. Who meets",
+        "# one that is down or draining is refused at once, and goes on.",
+        *_group_of_all("hubbub_websockets", "random two least_conn;", "max_fails=0", nodes),
         "",
     ]
 
 
-def _group_of_all(name: str, method: str, nodes: Sequence[Upstream]) -> list[str]:
+def _group_of_all(name: str, method: str, failures: str, nodes: Sequence[Upstream]) -> list[str]:
     width = max(len(node.address) for node in nodes)
     return [
         f"upstream {name} {{",
         f"    zone {name} {_zone_kb(len(nodes))}k;",
         f"    {method}",
-        *(f"    server {node.address:<{width}} max_fails=1 fail_timeout=3s;  # {node.name}" for node in nodes),
+        *(f"    server {node.address:<{width}} {failures};  # {node.name}" for node in nodes),
         "    keepalive 32;",
         "    keepalive_timeout 60s;  # Shorter than the 75 s of the nodes: who closes first cannot meet a request.",
         "}",
