@@ -101,8 +101,8 @@ def _everybody(nodes: Sequence[Upstream]) -> list[str]:
         "# to look for the fewest connections here would be to look for who has no WebSockets.",
         *_group_of_all("hubbub_any", "random;", "max_fails=1 fail_timeout=3s", nodes),
         "# Those who begin with a WebSocket keep the connection on which they came. No node is left out of this group:",
-        "# one that was would be tried by one newcomer in 3 s, until the first of their connections has ended. Who meets",
-        "# one that is down or draining is refused at once, and goes on.",
+        "# one that was would be tried by one newcomer in 3 s, until the first of their connections has ended. Who",
+        "# meets one that is down or draining is refused at once, and goes on.",
         *_group_of_all("hubbub_websockets", "random two least_conn;", "max_fails=0", nodes),
         "",
     ]
