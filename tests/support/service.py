@@ -20,7 +20,6 @@ __all__ = ["RunningService", "running_service", "start_service", "stop_traced"]
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
-COMMAND = (sys.executable, "-m", "hubbub", "serve")
 _OPEN = re.compile(r"is open at (http://\S+)")
 
 
@@ -75,11 +74,9 @@ class RunningService:
         return status
 
 
-async def start_service(
-    tmp_path: Path, *, prefix: Sequence[str] = (), command: Sequence[str] = COMMAND, **settings: object
-) -> RunningService:
+async def start_service(tmp_path: Path, *, prefix: Sequence[str] = (), **settings: object) -> RunningService:
     """Start a service whose store is in `tmp_path`; settings as `port=0, limits="off"`. `prefix` is a command to run it
-    under, `command` what starts it. Returns when it listens; raises `RuntimeError` with its output if it ends instead.
+    under. Returns when it listens; raises `RuntimeError` with its output if it ends instead.
     """
     values: dict[str, object] = {"port": 0, "store": f"sqlite:///{tmp_path / 'hubbub.db'}", "log_format": "json"}
     values.update(settings)
@@ -87,7 +84,10 @@ async def start_service(
     environ.update({f"HUBBUB_{key.upper()}": str(value) for key, value in values.items()})
     process = await asyncio.create_subprocess_exec(
         *prefix,
-        *command,
+        sys.executable,
+        "-m",
+        "hubbub",
+        "serve",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -106,10 +106,10 @@ async def start_service(
 
 @contextlib.asynccontextmanager
 async def running_service(
-    tmp_path: Path, *, prefix: Sequence[str] = (), command: Sequence[str] = COMMAND, **settings: object
+    tmp_path: Path, *, prefix: Sequence[str] = (), **settings: object
 ) -> AsyncIterator[RunningService]:
     """As `start_service`; the process is gone at the end, whatever happened."""
-    service = await start_service(tmp_path, prefix=prefix, command=command, **settings)
+    service = await start_service(tmp_path, prefix=prefix, **settings)
     try:
         yield service
     finally:
