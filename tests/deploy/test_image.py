@@ -18,7 +18,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.support.deployed import dockerfile, env_of_image, of_kind
+from tests.support.deployed import DEPLOY, dockerfile, env_of_image, of_kind, one_document
 from tests.support.service import running_service
 from tests.support.tree import ROOT
 
@@ -43,6 +43,14 @@ def command_of(text: str) -> list[str]:
 def health_check() -> list[str]:
     [line] = said("HEALTHCHECK")
     return command_of(line.partition("CMD ")[2])
+
+
+def readiness_check(*, port: int) -> list[str]:
+    """That of the nodes of a cluster."""
+    services = one_document(DEPLOY / "compose.cluster.yaml")["services"]
+    kind, *words = services["n1"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    return [word.replace("8000", str(port)) for word in words]
 
 
 def is_sent(path: str) -> bool:
@@ -148,6 +156,7 @@ class TestItsCommands:
             assert str(home) in Path(f"/proc/{node.process.pid}/cmdline").read_text()
             environ["HUBBUB_PORT"] = str(node.port)
             assert await run(*health_check(), environ=environ) == (0, "")
+            assert await run(*readiness_check(port=node.port), environ=environ) == (0, "")
             async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{node.port}/") as answer:
                 assert '<script type="module"' in await answer.text()
             node.process.send_signal(signal.SIGSTOP)
@@ -155,6 +164,8 @@ class TestItsCommands:
                 assert (await run(*health_check(), environ=environ))[0] != 0
             finally:
                 node.process.send_signal(signal.SIGCONT)
+            assert "/healthz" in health_check()[-1]
+            assert "/readyz" in readiness_check(port=node.port)[-1]
             assert await node.stop() == 0
             assert (await run(*health_check(), environ=environ))[0] != 0
 
