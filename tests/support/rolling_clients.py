@@ -27,7 +27,9 @@ __all__ = ["Place", "PythonMember", "Swarm", "swarm"]
 
 Tell = Callable[[News], None]
 
-ACK_TIMEOUT_S: Final = 20.0
+ACK_TIMEOUT_S: Final = 45.0
+"""The service answers within 30 s whatever hangs, or ends the connection."""
+
 AGAIN_S: Final = 0.2
 OUTSTANDING_MOST: Final = 5
 STOP_S: Final = 20.0

@@ -53,7 +53,7 @@ class Size:
 
 
 SMALL: Final = Size(clients=24, rooms=4, drain_s=6, freeze_s=3.0, every_s=1.0, pause=20)
-FULL: Final = Size(clients=300, rooms=30, drain_s=30, freeze_s=10.0, every_s=10.0, pause=100)
+FULL: Final = Size(clients=300, rooms=30, drain_s=30, freeze_s=10.0, every_s=15.0, pause=100)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -24,6 +25,8 @@ __all__ = ["NAMES", "Site", "running_site"]
 NAMES: Final = ("n1", "n2", "n3")
 SECRET: Final = "a secret that all nodes of a test share"
 READY_S: Final = 60.0
+LATE_S: Final = 20.0
+"""How much longer than it has a node is waited for, so that it is seen how much too late it was."""
 
 
 class Site:
@@ -67,7 +70,10 @@ class Site:
     async def stop(self, name: str) -> float:
         """SIGTERM; returns how long it took to end, in seconds. Raises `AssertionError` unless it ended well."""
         begun = time.monotonic()
-        status = await self.nodes[name].stop()
+        node = self.nodes[name]
+        node.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(self._settings["drain_s"] + LATE_S):
+            status = await node.process.wait()
         assert status == 0, (name, status, self.nodes[name].log[-4000:])
         return time.monotonic() - begun
 

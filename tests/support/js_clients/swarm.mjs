@@ -8,7 +8,8 @@ import { createInterface } from 'node:readline'
 import { io } from 'client4'
 
 const OUTSTANDING_MOST = 5
-const ACK_TIMEOUT_MS = 20_000
+// The service answers within 30 s whatever hangs, or ends the connection.
+const ACK_TIMEOUT_MS = 45_000
 const AGAIN_MS = 200
 const APART_MS = 15
 
