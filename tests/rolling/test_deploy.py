@@ -144,14 +144,14 @@ class TestEveryNodeGetsEveryMessage:
         async with asyncio.timeout(WAIT_S):
             while (await redis.pubsub_numsub(channel))[0][1] != 2:
                 await asyncio.sleep(0.02)
-        said: list[bytes] = []
+        said: list[str] = []
         async with redis.monitor() as monitor:
             for number in range(20):
                 await clients[0].ok("message:send", {"room": "tea", "key": f"k{number}", "body": f"marker {number}"})
             await clients[1].wait_count("message", 20)
             await redis.echo("that is all")
             async with asyncio.timeout(WAIT_S):
-                while "that is all" not in (line := (await monitor.next_command())["command"]):
+                while "that is all" not in (line := str((await monitor.next_command())["command"])):
                     said.append(line)
         with_text = [line for line in said if "marker" in line]
         assert 0 < len(with_text) <= 20
