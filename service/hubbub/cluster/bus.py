@@ -18,11 +18,12 @@ from typing import Protocol
 __all__ = ["Bus", "Offer", "Take", "Whisper"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offer:
     """A revision of a room that was claimed and is durable. `document` is the message document as JSON, with `rev` in
     it; the rest is what a node wants to know of it without reading that. `seq` is that of the message, `at` when it was
-    created, in milliseconds since the Unix epoch.
+    created, in milliseconds since the Unix epoch. Nobody changes one; it is not frozen because one is made for every
+    message of every other node, and that takes four times as long for what is.
     """
 
     rev: int

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -134,9 +135,8 @@ class Ears:
 
     async def _hear(self, wire: RedisWire) -> None:
         """Hear until the connection is lost, which is raised."""
-        loop = asyncio.get_running_loop()
         self._wire = wire
-        self._last_at = loop.time()
+        self._last_at = time.monotonic()
         names = list(self._takes)
         for begin in range(0, len(names), _CHANNELS_AT_ONCE):
             wire.write(command(b"SUBSCRIBE", *names[begin : begin + _CHANNELS_AT_ONCE]))
@@ -149,7 +149,7 @@ class Ears:
             beat.cancel()
 
     def _take_all(self, replies: list[Reply]) -> None:
-        self._last_at = asyncio.get_running_loop().time()
+        self._last_at = time.monotonic()
         for reply in replies:
             self._take(reply)
 
@@ -180,10 +180,9 @@ class Ears:
 
     async def _beat(self, wire: RedisWire) -> None:
         """Ask whether the connection lives, and end it when it does not."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PING_S)
-            if loop.time() - self._last_at > SILENT_S:
+            if time.monotonic() - self._last_at > SILENT_S:
                 wire.abort()
                 return
             with contextlib.suppress(HubbubError):
