@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import redis
 
@@ -45,6 +46,7 @@ class Place:
     n2: Target
     alone: Target
     stock: tuple[Target, Target]
+    relay: Target
     redis: RunningRedis
 
     def published(self) -> int:
@@ -163,7 +165,10 @@ async def place(data: Path, rooms: Mapping[str, Sequence[str]]) -> AsyncIterator
             )
         ]
         stock = [await stack.enter_async_context(_stock(name, server.url)) for name in ("stock 1", "stock 2")]
-        place = Place(*nodes, (stock[0], stock[1]), server)
+        relay = await stack.enter_async_context(
+            _relay(server.port, [f"hubbub:room:seed{n}" for n in range(len(rooms))])
+        )
+        place = Place(*nodes, (stock[0], stock[1]), relay, server)
         await _until_they_hear(place)
         yield place
 
@@ -204,6 +209,18 @@ async def _hubbub(name: str, uri: str, further: Mapping[str, str]) -> AsyncItera
 async def _stock(name: str, url: str) -> AsyncIterator[Target]:
     async with running(name, [sys.executable, "-m", "bench.stock_server", url]) as server:
         yield Target(server, False, "room:spread")
+
+
+@contextlib.asynccontextmanager
+async def _relay(port: int, channels: Sequence[str]) -> AsyncIterator[Target]:
+    """The floor, and somebody who takes what it passes on."""
+    async with running("relay", [sys.executable, "-m", "bench.cluster_relay", str(port), *channels]) as server:
+        address = urlsplit(server.url)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            asyncio.Protocol, address.hostname, address.port
+        )
+        yield Target(server, False, "")
+        transport.abort()
 
 
 async def _until_they_hear(place: Place) -> None:
