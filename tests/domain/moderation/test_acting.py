@@ -15,9 +15,7 @@ from tests.support.house import ChatHouse, refusal_of
 async def entries(house: ChatHouse) -> list[tuple[str, str, dict[str, str], str, str]]:
     """Actor, action, target, reason and outcome, the oldest first."""
     page = await house.chat.house.history.ledger.audit(limit=100, cursor=None)
-    return [
-        (each.actor, each.action, dict(each.target), each.reason, each.outcome) for each in reversed(page.entries)
-    ]
+    return [(each.actor, each.action, dict(each.target), each.reason, each.outcome) for each in reversed(page.entries)]
 
 
 @pytest.fixture
