@@ -23,6 +23,7 @@ import aiohttp
 import pytest
 import socketio
 
+from deploy.cluster import planned
 from tests.support.tree import ROOT
 
 START_S: Final = 90.0
@@ -79,10 +80,13 @@ class Terminal:
         return status
 
     def close(self) -> None:
-        """Whatever the test left is ended: the terminal goes away, as when its window is closed."""
+        """The terminal goes away, as when its window is closed; and whatever a failed test has left is ended."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGHUP)
             self.process.wait(60)
+        for pid in processes_of(self.directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         os.close(self._terminal)
 
     @property
@@ -341,6 +345,30 @@ class TestTheUnitsOfSystemd:
         assert status in (1, 2)
         assert words in said
         assert told == []
+
+
+class TestPlan:
+    def test_ports_that_are_taken_are_passed_over(self) -> None:
+        first = planned({}, nodes=3)
+        with socket.create_server(("127.0.0.1", first.nodes["n1"])):
+            second = planned({}, nodes=3)
+        assert first.front >= 8080
+        assert first.nodes["n1"] not in {second.front, *second.nodes.values()}
+        ports = [second.front, *second.nodes.values(), second.redis_port, second.mongo_port]
+        assert len(set(ports)) == 6
+
+    def test_what_is_given_is_used(self) -> None:
+        plan = planned({"HUBBUB_STORE": "mongodb://db/chat", "HUBBUB_REDIS": "redis://there"}, nodes=1)
+        assert (plan.store_url, plan.redis_url, list(plan.nodes)) == ("mongodb://db/chat", "redis://there", ["n1"])
+        own = planned({}, nodes=1)
+        assert (own.store_url, own.redis_url) == (
+            f"mongodb://127.0.0.1:{own.mongo_port}/hubbub",
+            f"redis://127.0.0.1:{own.redis_port}/0",
+        )
+
+    def test_the_front_door_is_on_loopback_unless_somebody_says_otherwise(self) -> None:
+        assert planned({}, nodes=1).url.startswith("http://127.0.0.1:")
+        assert planned({"HUBBUB_HOST": "::1"}, nodes=1).url.startswith("http://[::1]:")
 
 
 class TestRefusals:
