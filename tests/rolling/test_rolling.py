@@ -37,3 +37,4 @@ class TestARollingRestart:
             note(run.table())
         assert run.judge.violations == []
         assert run.judge.written_away > 0, "nobody wrote while away, so nothing was shown"
+        assert run.judge.unknown, "no send had to be repeated, so nothing was shown"

@@ -8,6 +8,7 @@ import asyncio
 import collections
 import contextlib
 import random
+import signal
 import statistics
 import time
 from collections.abc import Callable
@@ -38,6 +39,9 @@ END_LATE_S: Final = 1.0
 """How much longer than `HUBBUB_DRAIN_S` a node may take to end."""
 
 APART_S: Final = 0.02
+
+UNKNOWN: Final = 5
+"""How many sends have no ack when a node is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,11 @@ class Run:
                 for name in self._plan.order:
                     await self._deploy(site, name)
             case "kill":
-                await site.nodes[self._plan.killed].kill()
+                node = site.nodes[self._plan.killed]
+                # It is frozen for as long as it takes that some wait for acks, so that there are unknown outcomes.
+                node.process.send_signal(signal.SIGSTOP)
+                await self._until(lambda: self.judge.outstanding >= UNKNOWN, "sends to wait")
+                await node.kill()
                 await site.start(self._plan.killed)
             case "restart of Redis":
                 await asyncio.to_thread(site.redis.kill)
