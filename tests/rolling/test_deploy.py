@@ -20,6 +20,7 @@ import pytest
 import socketio
 from redis.asyncio import Redis
 
+from tests.support.chaos_relay import Relay
 from tests.support.chat import ChatClient, chat_client
 from tests.support.javascript import javascript_client
 from tests.support.mongodb import MongoProcess
@@ -109,6 +110,33 @@ class TestSessionIdUnknown:
 
 
 class TestADeafNode:
+    async def test_a_node_that_alone_hears_nothing_says_so_and_its_clients_miss_nothing(
+        self, site: Site, stack: AsyncExitStack
+    ) -> None:
+        relay = Relay(site.redis.port)
+        await relay.start()
+        stack.push_async_callback(relay.stop)
+        await site.stop("n2")
+        await site.start("n2", redis_port=relay.port)
+        await site.wait_ready()
+        ada = await enter(stack, site, "ada", "n1")
+        bob = await enter(stack, site, "bob", "n2")
+        await ada.ok("room:create", {"kind": "public", "id": "tea", "title": "Tea"})
+        await ada.ok("room:join", {"room": "tea"})
+        await bob.ok("room:join", {"room": "tea"})
+        relay.delay_s = 3600
+        for number in range(3):
+            await ada.ok("message:send", {"room": "tea", "key": f"a{number}", "body": f"{number}"})
+            await bob.ok("message:send", {"room": "tea", "key": f"b{number}", "body": f"{number}"})
+        await site.wait_ready(["n2"], status="deaf")
+        await site.wait_ready(["n1", "n3"])
+        for client in (ada, bob):
+            revs = [message["rev"] for message in await client.wait_count("message", 6)]
+            assert revs == [1, 2, 3, 4, 5, 6]
+            assert not client.disconnected.is_set()
+        relay.delay_s = 0
+        await site.wait_ready(["n2"])
+
     async def test_a_node_whose_redis_connection_is_cut_again_and_again_misses_nothing(
         self, site: Site, stack: AsyncExitStack
     ) -> None:

@@ -48,15 +48,17 @@ class Site:
     def token(self, user: str, **claims: Any) -> str:
         return next(iter(self.nodes.values())).token(user=user, **claims)
 
-    async def start(self, name: str) -> RunningService:
-        """Start a node, at the same address as before; returns when it listens."""
+    async def start(self, name: str, *, redis_port: int | None = None) -> RunningService:
+        """Start a node, at the same address as before; returns when it listens. `redis_port` is that of whoever passes
+        on what it says to Redis and hears from it.
+        """
         home = self._directory / name
         home.mkdir(exist_ok=True)
         before = self.nodes.get(name)
         node = await start_service(
             home,
             store=self._store,
-            redis=self.redis.url,
+            redis=self.redis.url if redis_port is None else f"redis://127.0.0.1:{redis_port}/0",
             node=name,
             jwt_secret=SECRET,
             limits="off",
@@ -77,10 +79,11 @@ class Site:
         assert status == 0, (name, status, self.nodes[name].log[-4000:])
         return time.monotonic() - begun
 
-    async def wait_ready(self, names: Iterable[str] = NAMES) -> None:
+    async def wait_ready(self, names: Iterable[str] = NAMES, *, status: str = "ready") -> None:
+        """Until these nodes say at `/readyz` that they are `status`."""
         async with aiohttp.ClientSession() as session, asyncio.timeout(READY_S):
             for name in names:
-                while await self._status(name, session) != "ready":
+                while await self._status(name, session) != status:
                     await asyncio.sleep(0.1)
 
     async def _status(self, name: str, session: aiohttp.ClientSession) -> str:
