@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
+from hubbub.settings import SettingsError, load
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 START_S: Final = 60.0
 """A small machine starts three interpreters at once in some seconds; a cold disk takes longer."""
@@ -42,7 +44,8 @@ class ClusterError(Exception):
 
 
 def say(text: str) -> None:
-    print(f"hubbub: {text}", flush=True)
+    with contextlib.suppress(OSError):  # The terminal may be gone, which is no reason to leave anything running.
+        print(f"hubbub: {text}", flush=True)
 
 
 def is_free(host: str, port: int) -> bool:
@@ -245,6 +248,7 @@ class Plan:
     redis: str | None
     mongo_port: int
     redis_port: int
+    drain_s: float
 
     @property
     def url(self) -> str:
@@ -260,14 +264,18 @@ class Plan:
 
 
 def planned(environ: Mapping[str, str], *, nodes: int) -> Plan:
-    """Ports that are free now. HUBBUB_HOST and HUBBUB_PORT are those of the front door."""
+    """Ports that are free now. HUBBUB_HOST and HUBBUB_PORT are those of the front door; all other settings are those of
+    the nodes. Raises `ClusterError` if there is something that these would not take.
+    """
     store = environ.get("HUBBUB_STORE")
     if store is not None and not store.startswith(("mongodb://", "mongodb+srv://")):
         raise ClusterError("HUBBUB_STORE is no MongoDB, and several nodes cannot share anything else.")
     host = environ.get("HUBBUB_HOST", "127.0.0.1")
+    try:
+        settings = load({**environ, "HUBBUB_NODE": "n1"}, config=None, overrides={})
+    except SettingsError as error:
+        raise ClusterError(" ".join(error.problems)) from None
     given = environ.get("HUBBUB_PORT")
-    if given is not None and not (given.isascii() and given.isdigit() and 0 < int(given) < 65536):
-        raise ClusterError(f"HUBBUB_PORT {given!r} is no port.")
     if given is not None and not is_free(host, int(given)):
         raise ClusterError(f"Port {given} of {host} is taken; choose another by HUBBUB_PORT.")
     front = int(given) if given else next_free(host, 8080)
@@ -283,6 +291,7 @@ def planned(environ: Mapping[str, str], *, nodes: int) -> Plan:
         redis=environ.get("HUBBUB_REDIS"),
         mongo_port=next_free("127.0.0.1", 27018, taken=taken),
         redis_port=next_free("127.0.0.1", 6380, taken=taken),
+        drain_s=settings.drain_s,
     )
 
 
@@ -330,7 +339,7 @@ def node_part(name: str, port: int, plan: Plan, directory: Path, environ: Mappin
         directory,
         lambda: status_of("127.0.0.1", port, "/readyz") == 200,
         {**environ, **settings},
-        stop_s=float(environ.get("HUBBUB_DRAIN_S", "20")) + STOP_MARGIN_S,
+        stop_s=plan.drain_s + STOP_MARGIN_S,
     )
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.chat import chat_client
 from tests.support.deployed import DEPLOY, documents, one_document
+from tests.support.service import running_service
 from tests.support.tree import ROOT
 
 TABLE: Final = re.compile(r"^\| `(hubbub_\w+)` \| (\w+) \|", re.MULTILINE)
@@ -93,6 +98,26 @@ class TestTheCheck:
     )
     def test_it_finds_what_is_wrong(self, expression: str) -> None:
         assert wrong(expression) != []
+
+    async def test_what_it_knows_of_labels_is_so(self, tmp_path: Path) -> None:
+        async with running_service(tmp_path) as service, aiohttp.ClientSession() as http:
+            token = service.token(user="ada")
+            async with chat_client(service.url, token) as client:
+                await client.ok("room:create", {"kind": "public", "id": "tea", "title": "Tea"})
+                await client.ok("room:join", {"room": "tea"})
+                async with http.get(f"{service.url}/api/rooms", headers={"Authorization": f"Bearer {token}"}) as answer:
+                    assert answer.status == 200
+                async with http.get(f"{service.url}/metrics") as answer:
+                    text = await answer.text()
+        found: dict[str, set[str]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    name = series().get(sample.name, sample.name)
+                    found.setdefault(name, set()).update(sample.labels.keys() - {"le"})
+        assert found.keys() <= metrics().keys()
+        assert found == {name: LABELS.get(name, set()) for name in found}
+        assert {"hubbub_connections", "hubbub_events_total", "hubbub_request_seconds"} <= found.keys()
 
 
 class TestRules:
