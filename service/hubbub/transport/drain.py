@@ -14,11 +14,17 @@ from typing import Final
 
 from hubbub.transport.session import Session
 
-__all__ = ["LEAST_PER_S", "let_go", "times"]
+__all__ = ["CROWD", "CROWD_S", "LEAST_PER_S", "let_go", "times"]
 
 LEAST_PER_S: Final = 10.0
 """Sessions per second that are let go at least. So the one client of a developer does not wait for the end of the time
 that is given, and a hundred take ten seconds: another node can take ten newcomers a second whatever it does.
+"""
+
+CROWD: Final = 20
+CROWD_S: Final = 10.0
+"""So many sessions take so long at least, if that is given: no second has more than a tenth of them go, and, as clients
+come back after a time that they draw, not more than a fifth of them return.
 """
 
 _TICK_S: Final = 0.05
@@ -28,7 +34,7 @@ _BUSY_S: Final = 2.0
 
 def times(count: int, *, within_s: float) -> list[float]:
     """When each of `count` sessions is let go, in seconds from now: evenly, the last at the end of the time at most."""
-    spread_s = min(within_s, count / LEAST_PER_S)
+    spread_s = min(within_s, max(count / LEAST_PER_S, CROWD_S if count >= CROWD else 0.0))
     return [spread_s * number / count for number in range(1, count + 1)]
 
 
