@@ -242,6 +242,9 @@ class TestMakeCluster:
         with running_cluster(tmp_path, by_make=True) as terminal:
             for address in re.findall(r"http://\S+", terminal.text):
                 asyncio.run(answers(address))
+            command = terminal.until(r"`(\S+ token --user me --role admin)`").group(1).split()
+            token = subprocess.run(command, cwd=ROOT, env=environ_of(tmp_path), capture_output=True, check=True).stdout
+            asyncio.run(answers(f"{terminal.url}/api/rooms", token=token.decode().strip()))
             asyncio.run(chat(terminal.url))
             started = processes_of(tmp_path)
             assert {terminal.pid(name) for name in ("n1", "n2", "n3", "nginx", "redis", "mongo")} <= set(started)
@@ -443,6 +446,7 @@ def serving(status: int) -> Iterator[int]:
         thread.join(10)
 
 
-async def answers(address: str) -> None:
-    async with aiohttp.ClientSession() as http, http.get(address) as answer:
+async def answers(address: str, *, token: str | None = None) -> None:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession() as http, http.get(address, headers=headers) as answer:
         assert answer.status == 200, address
