@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from hubbub.cluster.base import Announcement, News, Node, Registry, Share
+from hubbub.cluster.base import HANDOVER_MS, PARTING_MS, Announcement, News, Node, Registry, Share
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
-from hubbub.cluster.redis_registry import RedisRegistry
+from hubbub.cluster.redis_registry import PART_S, RedisRegistry
 from hubbub.errors import HubbubError
 from tests.support.redisserver import RunningRedis, running_redis
 
@@ -128,6 +128,32 @@ class TestWord:
         assert {each.user for _, each in reading.announcements} == {f"u{number}" for number in range(1, 3001)}
         assert reading.as_of == {a.node: 3000}
         assert len(await b.users([f"u{number}" for number in range(1, 3001)])) == 3000
+
+
+class TestTheEnd:
+    async def test_what_a_node_left_that_handed_its_name_over_is_swept_away_by_another(
+        self, server: RunningRedis, nodes: Open
+    ) -> None:
+        first, _ = await nodes("a", "1")
+        other, _ = await nodes("other", "1")
+        await first.announce([here(1, "ada", "tea")])
+        await first.close()
+        client = Redis.from_url(server.url)
+        await client.pexpire("hubbub:{a}:lease", PARTING_MS - HANDOVER_MS)
+        await client.aclose()
+        await nodes("a", "2")
+        async with asyncio.timeout(10):
+            while any(":1" in key for key in await keys(server) if "{a}" in key):
+                await other.renew()
+
+    async def test_a_node_ends_in_its_time_though_redis_hangs(self, server: RunningRedis, nodes: Open) -> None:
+        a, _ = await nodes("a", "1")
+        server.freeze()
+        try:
+            async with asyncio.timeout(PART_S + 1):
+                await a.close()
+        finally:
+            server.thaw()
 
 
 class TestAway:
