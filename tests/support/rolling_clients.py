@@ -30,7 +30,7 @@ Tell = Callable[[News], None]
 ACK_TIMEOUT_S: Final = 45.0
 """The service answers within 30 s whatever hangs, or ends the connection."""
 
-AGAIN_S: Final = 0.2
+LOST_PAUSE_S: Final = 0.1
 OUTSTANDING_MOST: Final = 5
 STOP_S: Final = 20.0
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -240,7 +240,12 @@ class PythonMember:
             if not ack["error"]["retryable"]:
                 self._tell("trouble", text=f"{event} was refused: {ack}")
                 return
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(self._pause_s(ack))
+
+    def _pause_s(self, ack: Any) -> float:
+        """As long as the service asks for, and not all at once."""
+        asked: float = ack["error"].get("retry_after", 1)
+        return asked * self._chance.uniform(0.5, 1.5)
 
     async def _call(
         self, event: str, request: dict[str, Any], gone: asyncio.Future[None], then: Callable[[Any], None]
@@ -302,7 +307,8 @@ class PythonMember:
                 return
             self._tell("unknown", code="no ack" if ack is None else ack["error"]["code"], at=time.time())
             first = False
-            await asyncio.sleep(AGAIN_S)
+            # Without an ack the library may not have noticed yet that it is away.
+            await asyncio.sleep(LOST_PAUSE_S if ack is None else self._pause_s(ack))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,17 +81,23 @@ class Site:
 
     async def wait_ready(self, names: Iterable[str] = NAMES, *, status: str = "ready") -> None:
         """Until these nodes say at `/readyz` that they are `status`."""
-        async with aiohttp.ClientSession() as session, asyncio.timeout(READY_S):
-            for name in names:
-                while await self._status(name, session) != status:
-                    await asyncio.sleep(0.1)
+        answer: Mapping[str, Any] = {}
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with asyncio.timeout(READY_S):
+                    for name in names:
+                        while (answer := await self._readiness(name, session))["status"] != status:
+                            await asyncio.sleep(0.1)
+            except TimeoutError:
+                raise AssertionError(f"{name} is not {status}, but {answer}") from None
 
-    async def _status(self, name: str, session: aiohttp.ClientSession) -> str:
+    async def _readiness(self, name: str, session: aiohttp.ClientSession) -> Mapping[str, Any]:
         try:
             async with session.get(f"{self.nodes[name].url}/readyz") as response:
-                return str((await response.json())["status"])
+                found: Mapping[str, Any] = await response.json()
+                return found
         except aiohttp.ClientError:
-            return "away"
+            return {"status": "away"}
 
     def history(self) -> History:
         return MongoHistory(self._store)

@@ -10,10 +10,11 @@ import { io } from 'client4'
 const OUTSTANDING_MOST = 5
 // The service answers within 30 s whatever hangs, or ends the connection.
 const ACK_TIMEOUT_MS = 45_000
-const AGAIN_MS = 200
 const APART_MS = 15
 
 const say = (document) => process.stdout.write(`${JSON.stringify(document)}\n`)
+// As long as the service asks for, and not all at once.
+const pauseMs = (error) => (error.retry_after ?? 1) * 1000 * (0.5 + Math.random())
 const now = () => Date.now() / 1000
 let stopped = false
 
@@ -32,7 +33,7 @@ function open(url, { name, token, transports, rooms, everyMs }) {
       if (asked !== connection) return
       if (error) tell('trouble', { text: `${event} had no ack: ${error}` })
       else if (ack.ok) then(ack.data)
-      else if (ack.error.retryable) setTimeout(() => asked === connection && ask(event, request, then), AGAIN_MS)
+      else if (ack.error.retryable) setTimeout(() => asked === connection && ask(event, request, then), pauseMs(ack.error))
       else tell('trouble', { text: `${event} was refused: ${JSON.stringify(ack)}` })
     })
   }
@@ -76,7 +77,7 @@ function open(url, { name, token, transports, rooms, everyMs }) {
         tell('acked', { room: request.room, key: request.key, data: ack.data, first })
       } else if (error || ack.error.retryable) {
         tell('unknown', { at: now(), code: error ? 'no ack' : ack.error.code })
-        setTimeout(() => send(request, false), error ? 0 : AGAIN_MS)
+        setTimeout(() => send(request, false), error ? 0 : pauseMs(ack.error))
       } else {
         tell('trouble', { text: `message:send was refused: ${JSON.stringify(ack)}` })
       }
