@@ -32,6 +32,12 @@ async def room_of_two(house: ChatHouse) -> tuple[Client, Client]:
 
 
 class TestSending:
+    async def test_a_used_key_shows_nothing_of_a_room_that_the_token_does_not_reach(self, house: ChatHouse) -> None:
+        ada, _ = await room_of_two(house)
+        await house.send(ada, "secret", key="k")
+        limited = await house.enter("ada", rooms=["plans"])
+        assert await refusal_of(house.send(limited, "secret", key="k")) == "not_found"
+
     async def test_all_who_joined_get_what_was_stored(self, house: ChatHouse) -> None:
         ada, bob = await room_of_two(house)
         message = await house.send(ada, "hi @bob")

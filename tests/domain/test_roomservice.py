@@ -126,6 +126,14 @@ class TestCreating:
         await house.room(ada, "teapot")
         assert await refusal_of(house.room(ada, "coffee")) == "forbidden"
 
+    async def test_a_token_that_is_limited_to_rooms_learns_of_no_direct_room_that_is_there(
+        self, house: ChatHouse
+    ) -> None:
+        request = {"kind": "direct", "members": ["bob"]}
+        whole, limited = await house.enter("ada"), await house.enter("ada", rooms=["tea*"])
+        await house.chat.rooms.create(whole, request)
+        assert await refusal_of(house.chat.rooms.create(limited, request)) == "forbidden"
+
 
 class TestListing:
     async def test_everybody_sees_what_they_may_know(self, house: ChatHouse) -> None:

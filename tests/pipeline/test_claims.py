@@ -46,6 +46,11 @@ class TestWho:
         assert identity_of().rooms is None
         assert identity_of(rooms=[]).rooms == ()
 
+    def test_rooms_without_a_value_are_a_mistake_and_not_a_token_without_a_limit(self) -> None:
+        claims = {"sub": "ada", "iat": NOW_S, "exp": NOW_S + 60, "rooms": None}
+        with pytest.raises(HubbubError, match="unauthorized"):
+            check_claims(claims, Expectations(), now_s=NOW_S)
+
     @pytest.mark.parametrize(
         "sub", [None, "", "x" * 129, 7, ["ada"], "a\nb", "a\0b", "a\x85b", "a\ud800", "a\u2028b", "e\u0301", "\u202ea"]
     )

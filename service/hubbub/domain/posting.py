@@ -28,7 +28,8 @@ class Posting:
         self._reviewer = reviewer
 
     async def send(self, client: Client, request: dict[str, Any], *, admitted: Callable[[], None]) -> dict[str, Any]:
-        """`message:send`. A key that this user has used in this room returns the first message, before any refusal.
+        """`message:send`. A key that this user has used in this room returns the first message, before any refusal but
+        one: what the token does not reach is not there for its bearer, whatever they have said there.
 
         `admitted` is called when the message has its place in the writer's queue. Whatever is awaited before that, the
         filters first of all, holds up what this connection sends next, and nobody else.
@@ -60,6 +61,8 @@ class Posting:
                 )
             )
         except HubbubError:
+            if not client.identity.covers(room.id):
+                raise
             first = await self._house.history.message_by_key(room.uid, client.user.person.id, request["key"])
             if first is None:
                 raise

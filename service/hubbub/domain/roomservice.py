@@ -142,6 +142,7 @@ class RoomService:
         if me == other:
             raise HubbubError("bad_request", fields={"members": ["A direct room is with somebody else."]})
         room_id = direct_room_id(me, other)
+        self._require_covered(client, room_id)
         room = await self._house.rooms.get(room_id)
         if room is None:
             try:
@@ -168,11 +169,15 @@ class RoomService:
                 room = await self._house.find(room_id)
         return {"room": await self.view(client, room)}
 
+    @staticmethod
+    def _require_covered(client: Client, room_id: str) -> None:
+        if not client.identity.covers(room_id):
+            raise HubbubError("forbidden", "The token does not reach a room of this id.")
+
     async def _create(
         self, client: Client, record: Room, others: list[str], *, role: Role, others_role: Role
     ) -> ActiveRoom:
-        if not client.identity.covers(record.id):
-            raise HubbubError("forbidden", "The token does not reach a room of this id.")
+        self._require_covered(client, record.id)
         self.check_room_count(client.user.standings)
         for other in others:
             self.check_room_count(await self._house.history.standings_of(other))

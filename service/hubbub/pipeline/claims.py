@@ -94,7 +94,7 @@ def check_claims(claims: Mapping[str, Any], expected: Expectations, *, now_s: fl
         roles=_NO_ROLES if guest else frozenset(_texts(claims, "roles") or _NO_ROLES),
         issued_at=round(issued_s * 1000),
         expires_at=round(expires_s * 1000),
-        rooms=_texts(claims, "rooms"),
+        rooms=_rooms(claims),
         jti=_jti(claims),
     )
 
@@ -167,6 +167,13 @@ def _texts(claims: Mapping[str, Any], claim: str) -> tuple[str, ...] | None:
     if not all(isinstance(item, str) and 1 <= len(item) <= MAX_USER for item in value):
         raise _refusal(f"The claim `{claim}` holds something else than texts of 1 to {MAX_USER} characters.")
     return tuple(value)
+
+
+def _rooms(claims: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What the token is limited to. A claim without a value is an issuer's mistake, and not a token without a limit."""
+    if "rooms" in claims and claims["rooms"] is None:
+        raise _refusal("The claim `rooms` has no value; leave it out where there is no limit.")
+    return _texts(claims, "rooms")
 
 
 def _jti(claims: Mapping[str, Any]) -> str | None:
