@@ -149,6 +149,8 @@ class PythonMember:
         self._stopped.set()
 
     async def close(self) -> None:
+        """What still comes while it takes its leave is nobody's business: it has left its rooms."""
+        self._news = lambda news: None
         self._stopped.set()
         for task in self._tasks:
             task.cancel()

@@ -125,6 +125,7 @@ class Run:
             for group in self._plan.groups:
                 await self._traffic()
                 await asyncio.gather(*(self._disturb(site, each) for each in group))
+                await site.wait_ready()
                 await self._all_open(" and ".join(group))
             await self._traffic()
             crowd.stop()
@@ -185,7 +186,6 @@ class Run:
                     site.redis.thaw()
             case _:
                 raise AssertionError(what)
-        await site.wait_ready()
         self._note(f"{what}: {time.monotonic() - begun:.1f} s")
 
     async def _deploy(self, site: Site, name: str) -> None:
