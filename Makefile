@@ -17,7 +17,7 @@ test: dev ## set up what is missing, then run all tests; ARGS="-k rooms" for som
 	@.ci/node clients/web npm test
 	@.ci/node tests/support/js true
 	@.ci/node tests/support/js_clients true
-	@.ci/node . .venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@.ci/node . .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: dev ## formatting, lint, types, import rules, generated docs
 	@.venv/bin/python -m ruff format --check . && .venv/bin/python -m ruff check .

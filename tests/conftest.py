@@ -15,6 +15,7 @@ from tests.support.blocking import refuse_blocking_calls
 from tests.support.driver import close_what_was_connecting
 from tests.support.mongodb import MongoProcess, SharedMongo, own_mongo, shared_mongo
 from tests.support.patience import patient_calls
+from tests.support.tree import TESTS
 
 refuse_blocking_calls()
 
@@ -32,6 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests of tests/chaos and tests/rolling at full size")
     parser.addoption("--seed", type=int, help="run tests/chaos and tests/rolling with this seed alone")
     parser.addoption("--store", choices=("sqlite", "mongo"), help="run tests/chaos on this store alone")
+
+
+LONG = ("chaos", "rolling", "deploy", "integration")
+"""Folders whose files take long. They begin first, so that at the end no process works on while the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in LONG)
 
 
 LONGEST_TEST_S = 600

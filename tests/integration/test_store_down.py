@@ -49,6 +49,15 @@ def log_events(service: RunningService, prefix: str) -> list[str]:
     return [line["event"] for line in lines if line["event"].startswith(prefix)]
 
 
+async def wait_logged(service: RunningService, prefix: str, events: list[str]) -> None:
+    """Until just these are in the log: a line is written beside what it tells of, and read here a moment later."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while log_events(service, prefix) != events:
+                await asyncio.sleep(0.01)
+    assert log_events(service, prefix) == events
+
+
 @contextlib.contextmanager
 def write_lock(path: Path) -> Iterator[None]:
     """Another program has the right to write, and does not give it back."""
@@ -109,7 +118,7 @@ class TestSqlite:
             assert [event["rev"] for event in events] == list(range(1, 22))
             for client in (ada, bob):
                 assert not client.disconnected.is_set()
-            assert log_events(service, "store.") == ["store.up", "store.away", "store.up"]
+            await wait_logged(service, "store.", ["store.up", "store.away", "store.up"])
             assert log_events(service, "connection.closed") == []
 
     async def test_a_disk_that_is_slower_than_what_comes_in_has_writes_acknowledged_late_or_refused(
@@ -184,7 +193,7 @@ class TestMongodbAtTheStart:
             async with two_in_a_room(service) as (ada, bob):
                 await ada.ok("message:send", send("k"))
                 await bob.wait_count("message", 1)
-            assert log_events(service, "store.") == ["store.away", "store.up"]
+            await wait_logged(service, "store.", ["store.away", "store.up"])
             assert "It takes no clients yet: the store cannot be reached yet" in service.log
 
     async def test_a_node_that_waits_for_its_store_ends_when_it_is_asked_to(
@@ -276,7 +285,7 @@ class TestMongodb:
             assert [event["rev"] for event in events] == list(range(1, 22))
             for client in (ada, bob):
                 assert not client.disconnected.is_set()
-            assert log_events(service, "store.") == ["store.up", "store.away", "store.up"]
+            await wait_logged(service, "store.", ["store.up", "store.away", "store.up"])
             assert len(log_events(service, "connection.closed")) == 1  # The newcomer has gone.
 
     async def test_what_a_frozen_server_wrote_after_all_reaches_everybody_within_five_seconds(
