@@ -60,7 +60,31 @@ async def cancelled(draft: Draft) -> Verdict | None:
     raise asyncio.CancelledError
 
 
+class Fatal(BaseException):
+    """What `except Exception` lets through."""
+
+
+def raising(error: type[BaseException]) -> Filter:
+    def at_once(draft: Draft) -> Verdict | None:
+        raise error
+
+    return at_once
+
+
+def raising_later(error: type[BaseException]) -> Filter:
+    async def later(draft: Draft) -> Verdict | None:
+        await asyncio.sleep(0)
+        raise error
+
+    return later
+
+
 FAILING: Sequence[Any] = (
+    *(make(error) for make in (raising, raising_later) for error in (Fatal, KeyboardInterrupt, SystemExit)),
+    raising(asyncio.CancelledError),
+    lambda draft: refuse(5),  # type: ignore[arg-type]
+    lambda draft: refuse(""),
+    lambda draft: refuse("a lone \ud800"),
     broken,
     broken_later,
     never,
@@ -138,6 +162,14 @@ class TestFailures:
         with capture_logs() as lines:
             await counted.gate.review(DRAFT)
         assert len(lines) == 1
+
+    @pytest.mark.parametrize("make", [raising, raising_later])
+    async def test_what_would_end_the_service_is_logged_with_the_filter_s_name(self, make: Any) -> None:
+        with capture_logs() as lines:
+            assert await Counted(make(SystemExit), on_failure="pass").gate.review(DRAFT) == DRAFT.body
+        assert [(line["event"], line["filter"], line["kind"]) for line in lines] == [
+            ("filter.failed", "f0", "SystemExit")
+        ]
 
     async def test_what_is_waited_for_in_vain_is_cancelled(self) -> None:
         ended = asyncio.Event()

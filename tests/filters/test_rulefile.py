@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from hubbub.errors import FilterError
+from hubbub.filters import rulefile
 from hubbub.filters.base import Draft, Room, Sender
 from hubbub.filters.rulefile import RuleFile
+from hubbub.filters.rules import Rules
 
 DRAFT = Draft(Room("tea", "public", "Tea"), Sender("bob", "Bob", False, frozenset(), "member"), "bad and worse")
 
@@ -69,6 +72,39 @@ class TestRuleFile:
         await rules.look()
         assert shown(rules) == "bad and *****"
 
+    async def test_a_pipe_in_its_place_keeps_the_rules_and_is_not_waited_for(self, path: Path) -> None:
+        rules = RuleFile(path)
+        path.unlink()
+        os.mkfifo(path)
+        with capture_logs() as lines:
+            async with asyncio.timeout(20):
+                await rules.look()
+        assert shown(rules) == "*** and worse"
+        assert [(line["event"], line["reason"]) for line in lines] == [("filter.rules_kept", "is no regular file")]
+
+    async def test_a_read_that_hangs_is_told_and_tried_again(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        rules = RuleFile(path, look_every_s=0.01, read_s=0.05, again_s=0.01)
+        real, hung, go_on = rulefile._read, threading.Event(), threading.Event()
+
+        def read(path: Path) -> Rules:
+            if not hung.is_set():
+                hung.set()
+                go_on.wait(20)
+            return real(path)
+
+        monkeypatch.setattr(rulefile, "_read", read)
+        path.write_text(rule("worse"))
+        with capture_logs() as lines:
+            rules.start()
+            async with asyncio.timeout(20):
+                while shown(rules) != "bad and *****":
+                    await asyncio.sleep(0.01)
+        await rules.close()
+        go_on.set()
+        told = [(line["event"], line.get("reason")) for line in lines]
+        assert told[0] == ("filter.rules_kept", "was not read within 0.05 seconds")
+        assert told[-1] == ("filter.rules_read", None)
+
     async def test_it_is_looked_at_by_itself(self, path: Path) -> None:
         rules = RuleFile(path, look_every_s=0.01)
         rules.start()
@@ -90,6 +126,11 @@ class TestRuleFile:
         with pytest.raises(FilterError, match=told) as caught:
             RuleFile(path)
         assert str(caught.value).startswith(f"The rule file {path} ")
+
+    def test_a_pipe_is_told_at_the_start(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FilterError, match="is no regular file"):
+            RuleFile(tmp_path / "pipe")
 
     def test_a_file_has_a_bounded_size(self, path: Path) -> None:
         with path.open("wb") as file:

@@ -107,6 +107,7 @@ class TestMistakes:
             ('[[rule]]\nwords = ["a"]\naction = "refuse"\nmask = "b"', "has a mask, but refuses"),
             ('[[rule]]\nwords = ["a"]\naction = "replace"\nmessage = "b"', "has a message, but replaces"),
             ('[[rule]]\nwords = ["a"]\naction = "refuse"\nmessage = 7', "a message that is no text"),
+            ('[[rule]]\nwords = ["a"]\naction = "refuse"\nmessage = " "', "a message that says nothing"),
             ('[[rule]]\nwords = ["a"]\naction = "replace"\nmask = "\\u0000"', "with NUL in it"),
             ('[[rule]]\nwords = []\naction = "refuse"', "no list of words"),
             ('[[rule]]\nwords = "a"\naction = "refuse"', "no list of words"),

@@ -63,6 +63,15 @@ class Verdict:
     action: Literal["allow", "replace", "refuse"]
     text: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises `TypeError` or `ValueError` where the verdict is made, so that its author sees the place."""
+        if not isinstance(self.text, str):
+            raise TypeError(f"A verdict says a text, not {type(self.text).__name__}.")
+        if self.action == "refuse":
+            if not self.text.strip():
+                raise ValueError("Whoever is refused has to be told why.")
+            self.text.encode()  # A lone surrogate cannot be sent.
+
 
 _ALLOW = Verdict("allow")
 

@@ -1,8 +1,9 @@
 """All filters of a service, asked one after the other, and what becomes of one that fails.
 
-A filter fails if it raises, if what it returned does not come within a second, or if that is no verdict. It must not
-decide by that what is stored: the operator has said which way it goes (`HUBBUB_FILTER_FAILURE`). `refuse` answers
-`unavailable`, so that a client sends again under the same key; `pass` goes on as if the filter were not there.
+A filter fails if it raises, whatever that is, if what it returned does not come within a second, or if that is no
+verdict. It must not decide by that what is stored: the operator has said which way it goes (`HUBBUB_FILTER_FAILURE`).
+`refuse` answers `unavailable`, so that a client sends again under the same key; `pass` goes on as if the filter were
+not there.
 """
 
 from __future__ import annotations
@@ -56,15 +57,23 @@ class Gate:
 
     async def review(self, draft: Draft) -> str:
         for name, check in self._filters:
-            # Only what is returned as an awaitable is awaited, so that a filter that computes costs its call.
+            # Only what is returned as an awaitable is awaited, so that a filter that computes costs its call. The
+            # waiting is outside of what is caught: a cancellation there is the caller's.
             try:
                 answer = check(draft)
-                verdict = answer if answer is None or isinstance(answer, Verdict) else await self._wait(answer)
-                if verdict is not None and verdict.action == "replace":
-                    draft = dataclasses.replace(draft, body=_BODY.check(verdict.text))
-            except Exception as error:
+            except BaseException as error:  # Whatever it raises, it is the filter that failed, and nothing else.
                 self._fail(name, error)
                 continue
+            verdict = answer if answer is None or isinstance(answer, Verdict) else await self._wait(name, answer)
+            if isinstance(verdict, BaseException):
+                self._fail(name, verdict)
+                continue
+            if verdict is not None and verdict.action == "replace":
+                try:
+                    draft = dataclasses.replace(draft, body=_BODY.check(verdict.text))
+                except ValidationError as error:
+                    self._fail(name, error)
+                    continue
             if verdict is None:
                 self._on_verdict(name, "allow")
                 continue
@@ -73,9 +82,12 @@ class Gate:
                 raise HubbubError("forbidden", verdict.text, fields={"body": [verdict.text]})
         return draft.body
 
-    async def _wait(self, answer: Awaitable[Verdict | None]) -> Verdict | None:
-        """No `asyncio.timeout`: the lane of a connection drives this by hand, and has no task to cancel."""
-        task = asyncio.ensure_future(answer)
+    async def _wait(self, name: str, answer: Awaitable[Verdict | None]) -> Verdict | BaseException | None:
+        """What the filter says, or why it says nothing.
+
+        No `asyncio.timeout`: the lane of a connection drives this by hand, and has no task to cancel.
+        """
+        task = asyncio.create_task(_caught(answer), name=f"filter {name}")
         try:
             await asyncio.wait({task}, timeout=self._limit_s)
         finally:
@@ -83,15 +95,18 @@ class Gate:
                 task.cancel()
                 task.add_done_callback(_look_at)
         if not task.done():
-            raise TimeoutError
+            return TimeoutError()
         if task.cancelled():
-            raise RuntimeError("The filter was cancelled from within.")
-        verdict = task.result()
-        if verdict is not None and not isinstance(verdict, Verdict):
-            raise TypeError("Neither a verdict nor None.")
-        return verdict
+            return RuntimeError("The filter was cancelled from within.")
+        error = task.exception()
+        if error is not None:
+            return error
+        verdict: object = task.result()
+        if verdict is None or isinstance(verdict, Verdict | BaseException):
+            return verdict
+        return TypeError("Neither a verdict nor None.")
 
-    def _fail(self, name: str, error: Exception) -> None:
+    def _fail(self, name: str, error: BaseException) -> None:
         """Log it now and then: by kind and place, since the text of an exception may quote the message."""
         self._on_verdict(name, "failed")
         now = self._clock()
@@ -104,17 +119,25 @@ class Gate:
             ) from None
 
 
-def _look_at(task: asyncio.Future[Verdict | None]) -> None:
+async def _caught(answer: Awaitable[Verdict | None]) -> Verdict | BaseException | None:
+    """A task that raises one of these two ends the loop, and the whole service with it."""
+    try:
+        return await answer
+    except (KeyboardInterrupt, SystemExit) as error:
+        return error
+
+
+def _look_at(task: asyncio.Future[Verdict | BaseException | None]) -> None:
     """What a filter that came too late raises is no reason for a warning: its failure was told already."""
     if not task.cancelled():
         task.exception()
 
 
-def _kind(error: Exception) -> str:
+def _kind(error: BaseException) -> str:
     return "not a body" if isinstance(error, ValidationError) else type(error).__name__
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where it was raised: `module.function:line`."""
     trace = error.__traceback__
     if trace is None:

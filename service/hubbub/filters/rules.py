@@ -165,6 +165,8 @@ def _rule(rule: Mapping[str, Any], clock: Callable[[], float]) -> _Rule:
     exempt = frozenset(_texts(rule, "exempt"))
     if exempt - _ROLES:
         raise ValueError(f"exempts {min(exempt - _ROLES)!r}, which is none of the roles {', '.join(sorted(_ROLES))}")
+    if "message" in rule and not _text(rule, "message", _MESSAGE, _LONGEST_MESSAGE).strip():
+        raise ValueError("has a message that says nothing")
     rooms = _texts(rule, "rooms")
     if "rooms" in rule and not rooms:
         raise ValueError("has rooms that are no list of patterns such as support-*")
