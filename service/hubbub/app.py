@@ -13,10 +13,12 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 
 from hubbub.clustering import join
@@ -92,6 +94,12 @@ CLOSE_S: Final = 5.0
 that was asked to end.
 """
 
+LEFT_OVER_S: Final = 1.0
+"""How long the process may take to end once the service has stopped. By then the store is closed, and what is left over
+is nobody's: filters that do not let themselves be cancelled, and threads of theirs.
+"""
+
+_log = structlog.get_logger("hubbub.app")
 
 _CLOSING: Final = {"code": "draining", "message": "This node is being shut down; connect again.", "reconnect": True}
 
@@ -378,9 +386,42 @@ def run(settings: Settings) -> None:
     lines.start()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings))
+            failure: BaseException | None = None
+            try:
+                runner.run(_serve(settings))
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                _end_in_time(runner.get_loop(), lines, failure)
     finally:
         lines.close()
+
+
+def _end_in_time(loop: asyncio.AbstractEventLoop, lines: LineWriter, failure: BaseException | None) -> None:
+    """The service has stopped: let the process end within `LEFT_OVER_S`, whatever its tasks and threads are up to.
+
+    Python waits for each of them for ever. A thread that nobody waits for is there until the process is not.
+    """
+
+    def end() -> None:
+        left: list[str] = []
+        with contextlib.suppress(RuntimeError):  # The loop is at its tasks just now.
+            left += [task.get_name() for task in asyncio.all_tasks(loop) if not task.done()]
+        left += [
+            thread.name
+            for thread in threading.enumerate()
+            if not thread.daemon and thread is not threading.main_thread()
+        ]
+        if left:
+            reason = {} if failure is None else {"failure": f"{type(failure).__name__}: {failure}"}
+            _log.warning("stop.left_over", what=sorted(left), **reason)
+        lines.close()
+        os._exit(0 if failure is None else 1)
+
+    timer = threading.Timer(LEFT_OVER_S, end)
+    timer.name, timer.daemon = "end-in-time", True
+    timer.start()
 
 
 async def _serve(settings: Settings) -> None:

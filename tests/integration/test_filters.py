@@ -18,6 +18,7 @@ from tests.support.service import RunningService, running_service
 
 MODULE = """
 import asyncio
+import time
 
 from hubbub.filters import Draft, Verdict, refuse, replace
 
@@ -34,6 +35,16 @@ async def spam(draft: Draft) -> Verdict | None:
         await asyncio.sleep(0.05)
     if "buy" in draft.body:
         return refuse("No advertisements, please.")
+    if draft.body == "exit":
+        raise SystemExit(3)
+    if draft.body == "stay":
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+    if draft.body == "block":
+        await asyncio.to_thread(time.sleep, 60)
     if draft.body == "break":
         raise RuntimeError(draft.body)
     return None
@@ -143,6 +154,26 @@ class TestFilters:
         [line] = [line for line in service.log.splitlines() if "filter.failed" in line]
         assert '"filter":"site_filters:spam"' in line
         assert '"break"' not in service.log
+
+    async def test_a_filter_that_exits_is_one_that_failed(
+        self, service: RunningService, people: tuple[ChatClient, ChatClient]
+    ) -> None:
+        _, bob = people
+        assert (await bob.error("message:send", message("exit")))["code"] == "unavailable"
+        await bob.ok("message:send", message("mended"))
+        assert await service.stop() == 0
+        assert '"kind":"SystemExit"' in service.log
+
+    @pytest.mark.parametrize("body", ["stay", "block"])
+    async def test_a_filter_that_does_not_end_keeps_no_process(
+        self, service: RunningService, people: tuple[ChatClient, ChatClient], body: str
+    ) -> None:
+        _, bob = people
+        assert (await bob.error("message:send", message(body)))["code"] == "unavailable"
+        await bob.ok("message:send", message("after"))
+        assert await service.stop() == 0
+        [line] = [line for line in service.log.splitlines() if "stop.left_over" in line]
+        assert ("filter site_filters:spam" in line) == (body == "stay")
 
     async def test_sends_stay_in_order_when_a_filter_waits(self, people: tuple[ChatClient, ChatClient]) -> None:
         ada, bob = people
