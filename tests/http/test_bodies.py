@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.test_utils import make_mocked_request
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 
+from hubbub.errors import HubbubError
 from hubbub.http.bodies import read_body
 from tests.support.sites import StartSite
 
@@ -55,6 +60,33 @@ class TestBodies:
         headers = {"Content-Type": "application/json"}
         async with site.client.post("/api/echo", data=endless(), headers=headers) as response:
             assert (response.status, (await response.json())["code"]) == (413, "too_large")
+
+    @pytest.mark.parametrize("coding", ["gzip", "deflate", "identity, gzip", "GZIP"])
+    @pytest.mark.parametrize(
+        "body", [b"not compressed at all", gzip.compress(b'{"text": "a"}')], ids=["broken", "good"]
+    )
+    async def test_a_compressed_body_is_refused(self, start_site: StartSite, coding: str, body: bytes) -> None:
+        site = await start_site(handlers={"/api/echo": answer})
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        request = site.client.post("/api/echo", data=body, headers=headers, compress=False)
+        async with asyncio.timeout(20), request as response:
+            found = await response.json()
+        assert (response.status, found["code"]) == (400, "bad_request")
+        assert found["message"] == "The body must not be compressed."
+
+    async def test_a_body_that_is_not_compressed_may_say_so(self, start_site: StartSite) -> None:
+        site = await start_site(handlers={"/api/echo": answer})
+        headers = {"Content-Type": "application/json", "Content-Encoding": "identity"}
+        async with site.client.post("/api/echo", data=b'{"text": "a"}', headers=headers) as response:
+            assert response.status == 200
+
+    async def test_a_body_that_cannot_be_read_is_refused(self) -> None:
+        stream = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+        stream.set_exception(web.RequestPayloadError("broken"))
+        headers = {"Content-Type": "application/json"}
+        with pytest.raises(HubbubError, match="cannot be read") as caught:
+            await read_body(make_mocked_request("POST", "/", headers, payload=stream), Request(), max_bytes=100)
+        assert caught.value.code == "bad_request"
 
     async def test_all_that_is_wrong_is_named_at_once(self, start_site: StartSite) -> None:
         site = await start_site(handlers={"/api/echo": answer})

@@ -102,3 +102,8 @@ class TestRefusals:
         async with site.client.get("/api/guest") as response:
             assert (response.status, response.headers["Allow"]) == (405, "POST")
             assert (await response.json())["code"] == "bad_request"
+
+    async def test_there_is_no_query(self, start_site: StartSite) -> None:
+        site = await start_site()
+        async with site.client.post("/api/guest?token=x", json={"name": "Zoe"}) as response:
+            assert (response.status, (await response.json())["fields"]) == (400, {"token": ["Unknown field."]})

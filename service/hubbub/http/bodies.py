@@ -17,8 +17,11 @@ async def read_body(request: web.Request, schema: Schema, *, max_bytes: int) -> 
     """The request's JSON object as `schema` loads it.
 
     Raises `HubbubError`: `too_large` past `max_bytes`, without reading on; `bad_request`, with `fields` where the
-    object does not fit. The content type has to be JSON, because browsers send others across origins unasked.
+    object does not fit. The content type has to be JSON, because browsers send others across origins unasked. It must
+    not be compressed: its bound would be no bound of the work then.
     """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise HubbubError("bad_request", "The body must not be compressed.")
     if request.content_type != "application/json":
         raise HubbubError("bad_request", "The content type must be application/json.")
     try:
@@ -36,10 +39,13 @@ async def read_body(request: web.Request, schema: Schema, *, max_bytes: int) -> 
 
 async def _read_bounded(request: web.Request, max_bytes: int) -> bytes:
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > max_bytes:
-            raise HubbubError("too_large", f"The body is longer than {max_bytes} bytes.")
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > max_bytes:
+                raise HubbubError("too_large", f"The body is longer than {max_bytes} bytes.")
+    except web.RequestPayloadError:
+        raise HubbubError("bad_request", "The body cannot be read.") from None
     return bytes(body)
 
 

@@ -11,6 +11,7 @@ from marshmallow import RAISE, Schema, fields
 from hubbub.domain.documents import user_document
 from hubbub.errors import HubbubError
 from hubbub.http.bodies import read_body
+from hubbub.http.rest.queries import refuse_query
 from hubbub.pipeline.tokens import TokenVerifier
 
 __all__ = ["GuestRequest", "guest_handler"]
@@ -35,6 +36,7 @@ def guest_handler(tokens: TokenVerifier) -> Callable[[web.Request], Awaitable[we
     async def guest(request: web.Request) -> web.Response:
         if not tokens.guests_on:
             raise HubbubError("not_found", "Guests are not admitted here.")
+        refuse_query(request)
         body = await read_body(request, schema, max_bytes=MAX_REQUEST_BYTES)
         token, identity = tokens.mint_guest(body["name"])
         user = user_document(identity.person, None)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -186,3 +187,22 @@ class TestAnswer:
         async with surface(serve) as (_, server, _), ClientSession() as http:
             async with http.post(server.make_url(PATH), headers=HEADERS, json={"body": "hi"}) as response:
                 assert (response.status, response.headers["Retry-After"]) == (429, "5")
+
+
+class TestQuery:
+    """What takes no query refuses one."""
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/api/rooms/tea"),
+            ("POST", "/api/rooms/tea/messages"),
+            ("GET", "/api/spec"),
+            ("GET", "/api/spec/openapi.json"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["x", "token"])
+    async def test_what_is_not_known_is_named(self, site: RestSite, method: str, path: str, name: str) -> None:
+        more: dict[str, Any] = {"headers": {"Idempotency-Key": "k"}, "json": {"body": "hi"}} if method == "POST" else {}
+        status, found = await site.ask(method, f"{path}?{name}=1", **more)
+        assert (status, found["code"], found["fields"]) == (400, "bad_request", {name: ["Unknown field."]})

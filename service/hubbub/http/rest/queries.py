@@ -17,7 +17,7 @@ from hubbub.errors import HubbubError
 from hubbub.fields import Flag, Whole
 from hubbub.pipeline.validation import flatten
 
-__all__ = ["read_header", "read_path", "read_query"]
+__all__ = ["read_header", "read_path", "read_query", "refuse_query"]
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _FLAGS: Final = {"true": True, "false": False}
@@ -31,6 +31,12 @@ def read_query(request: web.Request, schema: Schema) -> dict[str, Any]:
             raise _twice(name)
         values[name] = _typed(schema, name, text)
     return _load(schema, values)
+
+
+def refuse_query(request: web.Request) -> None:
+    """For what takes no query: whatever is in one is wrong, and named."""
+    if request.query:
+        raise HubbubError("bad_request", fields=flatten({name: ["Unknown field."] for name in request.query}))
 
 
 def read_path(request: web.Request, schema: Schema) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from hubbub.http.health import Readiness
 from hubbub.http.rest.bearer import Bearers
 from hubbub.http.rest.buckets import Buckets
 from hubbub.http.rest.operations import Operation
-from hubbub.http.rest.queries import read_header, read_path, read_query
+from hubbub.http.rest.queries import read_header, read_path, read_query, refuse_query
 from hubbub.pipeline.answers import DEADLINE_S
 from hubbub.telemetry import Metrics
 
@@ -139,6 +139,8 @@ class Surface:
     async def _read(self, request: web.Request, operation: Operation) -> Asked:
         identity = await self._bearers.identify(request)
         self._buckets.take(identity.user)
+        if operation.query is None:
+            refuse_query(request)
         return Asked(
             identity,
             read_path(request, operation.path_schema) if operation.path_schema is not None else {},

@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from hubbub.http.rest.operations import OPERATIONS
+from hubbub.http.rest.queries import refuse_query
 from hubbub.http.spec.asyncapi import asyncapi_document
 from hubbub.http.spec.openapi import openapi_document
 
@@ -44,6 +45,7 @@ def pages() -> Mapping[str, Page]:
 
 async def serve_page(request: web.Request, name: str) -> web.Response:
     """The page, or 304 to those who have it."""
+    refuse_query(request)
     page = pages()[name]
     known = request.if_none_match or ()
     if any(tag.value in (page.etag, "*") for tag in known):
