@@ -174,8 +174,8 @@ refused with it.
 * Kicking, banning, muting and purging reach only those of a lower role, and never oneself: `forbidden`.
 * A token that is limited to certain rooms gets `not_found` for all others.
 * Whoever was banned from a private room without having known of it gets `not_found`, as strangers do.
-* Only authors edit. Repeating a send with its key returns the first message to its sender, whatever the table says now; but
-  what a token does not reach is `not_found` to its bearer.
+* Only authors edit. Repeating a send with its key returns the first message to its sender, whatever the table says now;
+  but what a token does not reach is `not_found` to its bearer.
 """
 
 KIND_TITLES: Final = {"public": "Public rooms", "private": "Private rooms", "direct": "Direct rooms"}
