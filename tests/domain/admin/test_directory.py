@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hubbub.domain.admin.directory as module
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.admin.connections import PAGE_BYTES, Connections
 from hubbub.domain.admin.directory import HAS, LIST, Directory, Listing
@@ -187,6 +188,34 @@ class TestNodes:
 
         monkeypatch.setattr(cluster.directories["n2"], "answer_list", odd)
         assert (await cluster.page("n1")).missing == ["n2"]
+
+
+class TestSilence:
+    async def test_a_page_waits_for_all_silent_nodes_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "ONE_BY_ONE_S", 0.02)
+        cluster = Cluster("n1", "n2", "n3", "n4", "n5")
+        for crowd in cluster.crowds.values():
+            crowd.add("ada")
+        asked: list[tuple[str, float]] = []
+        all_asked = asyncio.Event()
+        answer = cluster.ask
+
+        async def ask(origin: str, question: str, about: Mapping[str, Any], *, timeout_s: float = 3.0) -> Any:
+            asked.append((origin.removeprefix("boot of "), timeout_s))
+            if len(asked) == 4:
+                all_asked.set()
+            if origin == cluster.origin("n5"):
+                return await answer(origin, question, about)
+            await all_asked.wait()
+            raise HubbubError("unavailable")
+
+        monkeypatch.setattr(cluster, "ask", ask)
+        async with asyncio.timeout(20):
+            listing = await cluster.page("n1")
+        assert [each["node"] for each in listing.connections] == ["n1", "n5"]
+        assert listing.missing == ["n2", "n3", "n4"]
+        assert [name for name, _ in asked] == ["n2", "n3", "n4", "n5"]
+        assert all(left_s < module.PAGE_S for _, left_s in asked[1:]), "what is left of the time for the page"
 
 
 class TestIds:

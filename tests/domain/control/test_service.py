@@ -202,6 +202,13 @@ class TestNodes:
         found = await nodes.at(nodes.a).chat.control.nodes()
         assert [(beat.name, beat.origin, beat.about) for beat in found] == [("a", "a", {}), ("b", "b", {"users": 7})]
 
+    async def test_of_several_processes_with_one_name_the_newest_lives(self, nodes: Nodes) -> None:
+        at = nodes.clock.now
+        for name, origin, age in (("b", "z", 3000), ("b", "y", 1000), ("b", "x", 2000), ("a", "killed", 500)):
+            await nodes.history.ledger.beat(Beat(name, origin, at - age))
+        found = await nodes.at(nodes.a).chat.control.nodes()
+        assert [(beat.name, beat.origin) for beat in found] == [("a", "a"), ("b", "y")]
+
     async def test_it_follows_and_beats_by_itself(self, nodes: Nodes) -> None:
         await nodes.at(nodes.a).chat.control.ban("root", "bob", seconds=None, reason="spam")
         control = nodes.at(nodes.b).chat.control

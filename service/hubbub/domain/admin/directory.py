@@ -1,14 +1,14 @@
 """The connections of all nodes as one list, ordered by node and age.
 
 Other nodes are asked through the control log, and answer with a page of their own. Where few of all connections are
-wanted (a user's, a room's) all nodes are asked at once; else one after the other, until the page is full. A node that
-does not answer in time is named, and what it has is passed over.
+wanted (a user's, a room's) all nodes are asked at once; else one after the other, until the page is full, for a second;
+then all others at once. A node that does not answer in time is named, and what it has is passed over.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from hubbub.domain.admin.connections import PAGE_BYTES, ConnectionPage, Connections, Wanted, size_of
@@ -21,6 +21,13 @@ __all__ = ["HAS", "LIST", "Directory", "Listing", "Nodes"]
 LIST: Final = "connections"
 HAS: Final = "connection"
 """The questions that nodes ask each other."""
+
+PAGE_S: Final = 3.0
+"""A page takes about this long at most, however many nodes are silent."""
+
+ONE_BY_ONE_S: Final = 1.0
+"""For this long nodes are asked one after the other. It is more than an answer takes, so that a silent one is noticed.
+"""
 
 
 class Nodes(Protocol):
@@ -72,13 +79,18 @@ class Directory:
         found: list[dict[str, Any]] = []
         room_left = PAGE_BYTES
         missing: list[str] = []
-        while waiting:
-            asked, waiting = (waiting, []) if is_narrow else (waiting[:1], waiting[1:])
-            wanted = [
-                Wanted(begin.since if place == begin[:2] else 0, user, room, limit - len(found)) for place in asked
-            ]
-            pages = await asyncio.gather(*map(self._page_of, asked, wanted))
-            for (name, origin), each, page in zip(asked, wanted, pages, strict=True):
+        pages = _Pages(self._page_of, one_by_one_s=0 if is_narrow else ONE_BY_ONE_S)
+        try:
+            while waiting:
+                if not is_narrow and len(found) == limit:
+                    name, origin = waiting[0]
+                    return Listing(found, encode_cursor("connections", name, origin, 0), missing)
+                wanted = {
+                    place: Wanted(begin.since if place == begin[:2] else 0, user, room, limit - len(found))
+                    for place in waiting
+                }
+                place = name, origin = waiting.pop(0)
+                page = await pages.next(wanted)
                 if page is None:
                     missing.append(name)
                     continue
@@ -86,12 +98,11 @@ class Directory:
                 room_left -= sum(map(size_of, shown))
                 found += shown
                 if len(page.connections) > len(shown) or page.more:
-                    since = shown[-1]["since"] if shown else each.after
+                    since = shown[-1]["since"] if shown else wanted[place].after
                     return Listing(found, encode_cursor("connections", name, origin, since), missing)
-            if len(found) == limit and waiting:
-                name, origin = waiting[0]
-                return Listing(found, encode_cursor("connections", name, origin, 0), missing)
-        return Listing(found, None, missing)
+            return Listing(found, None, missing)
+        finally:
+            pages.close()
 
     async def has(self, id: str) -> bool | None:
         """Whether a connection is there; None if that cannot be known, because its node does not answer."""
@@ -125,21 +136,21 @@ class Directory:
                 raise
             return sorted(own)
 
-    async def _page_of(self, place: tuple[str, str], wanted: Wanted) -> ConnectionPage | None:
+    async def _page_of(self, place: tuple[str, str], wanted: Wanted, timeout_s: float) -> ConnectionPage | None:
         _, origin = place
         if origin == self._origin:
             return await self._own.page(wanted)
         about = {"after": wanted.after, "user": wanted.user, "room": wanted.room, "limit": wanted.limit}
-        answer = await self._ask(origin, LIST, about)
+        answer = await self._ask(origin, LIST, about, timeout_s=timeout_s)
         try:
             return ConnectionPage(list(answer["connections"]), bool(answer["more"]))
         except (TypeError, KeyError):
             return None
 
-    async def _ask(self, origin: str, question: str, about: Mapping[str, Any]) -> Any:
+    async def _ask(self, origin: str, question: str, about: Mapping[str, Any], *, timeout_s: float = PAGE_S) -> Any:
         """The answer of another node, None if it gives none."""
         try:
-            return await self._nodes.ask(origin, question, about)
+            return await self._nodes.ask(origin, question, about, timeout_s=timeout_s)
         except HubbubError:
             return None
 
@@ -154,6 +165,49 @@ def _cut(documents: list[dict[str, Any]], node: str, room_left: int) -> list[dic
             break
         shown.append(named)
     return shown
+
+
+class _Pages:
+    """What the nodes answer for one page: asked one after the other for a time, then all that are left at once, with
+    what is left of the time for the whole.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[tuple[str, str], Wanted, float], Coroutine[Any, Any, ConnectionPage | None]],
+        *,
+        one_by_one_s: float,
+    ) -> None:
+        self._ask = ask
+        self._one_by_one_s = one_by_one_s
+        self._begun = asyncio.get_running_loop().time()
+        self._asked: dict[tuple[str, str], asyncio.Task[ConnectionPage | None]] = {}
+
+    async def next(self, wanted: Mapping[tuple[str, str], Wanted]) -> ConnectionPage | None:
+        """The answer of the first of these; the others are what is wanted of those that follow."""
+        first = next(iter(wanted))
+        answer = self._begin(first, wanted[first])
+        if self._passed_s < self._one_by_one_s:
+            await asyncio.wait({answer}, timeout=self._one_by_one_s - self._passed_s)
+        if not answer.done():
+            for place, each in wanted.items():
+                self._begin(place, each)
+        return await answer
+
+    def close(self) -> None:
+        """Nobody waits for the answers any more."""
+        for task in self._asked.values():
+            task.cancel()
+
+    @property
+    def _passed_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._begun
+
+    def _begin(self, place: tuple[str, str], wanted: Wanted) -> asyncio.Task[ConnectionPage | None]:
+        if place not in self._asked:
+            left_s = max(PAGE_S - self._passed_s, 0)
+            self._asked[place] = asyncio.ensure_future(self._ask(place, wanted, left_s))
+        return self._asked[place]
 
 
 class _Begin(NamedTuple):

@@ -182,11 +182,13 @@ class Control:
         return self._book.bans()
 
     async def nodes(self) -> Sequence[Beat]:
-        """The nodes that live, by name and origin; this one among them, also if the store has not heard of it yet."""
-        own = self._beat()
+        """The nodes that live, by name; this one among them, also if the store has not heard of it yet. A name is one
+        process's at a time: of several that beat by it lately the newest is meant, and the others were killed.
+        """
         beats = await self._ledger.beats(since=self._clock() - LIVING_MS)
-        others = [beat for beat in beats if beat.origin != own.origin]
-        return sorted([own, *others], key=lambda beat: (beat.name, beat.origin))
+        newest = {beat.name: beat for beat in sorted(beats, key=lambda beat: (beat.at, beat.origin))}
+        newest[self._node] = self._beat()
+        return [newest[name] for name in sorted(newest)]
 
     async def ask(self, origin: str, question: str, about: Mapping[str, Any], *, timeout_s: float = ANSWER_S) -> Any:
         """Ask a process, by its origin. Raises what it answers with, and `unavailable` if it does not in time."""
