@@ -318,6 +318,16 @@ class TestActing:
             await bob.disconnected.wait()
         assert (await bob.wait_for("closing"))["code"] == "unauthorized"
 
+    @pytest.mark.parametrize("event", ["connection:disconnect", "user:disconnect", "token:revoke"])
+    async def test_an_order_upon_oneself_is_answered_before_it_ends_the_connection(
+        self, service: RunningService, stack: AsyncExitStack, event: str
+    ) -> None:
+        admin = await enter(stack, service)
+        upon = {"id": admin.sio.get_sid("/admin")} if event == "connection:disconnect" else {"user": "root"}
+        await admin.ok(event, {**upon, "reason": "test"})
+        async with asyncio.timeout(20):
+            await admin.left.wait()
+
     async def test_a_notice_reaches_everybody_in_chat_or_a_room(
         self, service: RunningService, stack: AsyncExitStack
     ) -> None:

@@ -38,6 +38,8 @@ class Verifier:
 
     async def verify(self, token: str) -> Identity:
         user, _, role = token.partition(":")
+        if role == "limited":
+            return identity_of(user, roles=["admin"], rooms=["tea"])
         return identity_of(user, roles=[role] if role else [])
 
 
@@ -128,6 +130,13 @@ class TestRoles:
         closing = dict(admin.did)["closing"]
         assert (closing["code"], closing["reconnect"]) == ("forbidden", False)
         assert chat.is_open
+        assert door.office.admin._watches.size == 0
+
+    async def test_a_limited_token_ends_figures(self, door: Door) -> None:
+        connection = await door.enter(link_of())
+        await door.ask(connection, "stats:watch", {"every_ms": 60_000})
+        assert (await door.ask(connection, "auth:refresh", {"token": "root:limited"}))["ok"]
+        assert connection.is_open
         assert door.office.admin._watches.size == 0
 
     async def test_what_was_sent_before_and_not_begun_is_refused(self, door: Door) -> None:

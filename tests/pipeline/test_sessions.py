@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+import hubbub.pipeline.sessions as module
 from hubbub.domain.identity import Identity
 from hubbub.errors import HubbubError
 from hubbub.pipeline.sessions import Session, Sessions, session_of
@@ -339,6 +340,28 @@ class TestEnding:
         assert days.sessions.end_connection(first.link.connections["/chat"].id, HubbubError("forbidden"))
         assert days.sessions.end_connection(third.link.id, HubbubError("forbidden"))
         assert [session.ended is not None for session in (first, second, third)] == [True, True, True]
+
+    async def test_an_event_that_ends_its_own_session_is_answered_first(self, days: Days) -> None:
+        session, other = await days.open(), await days.open()
+        release = days.sessions.hold(session)
+        assert days.sessions.end_user("ada", HubbubError("forbidden")) == 2
+        assert session.link.connections
+        assert not other.link.connections
+        with pytest.raises(HubbubError, match="forbidden"):
+            days.sessions.check(session)
+        release()
+        assert not session.link.connections
+
+    async def test_an_ack_that_does_not_come_is_not_waited_for(
+        self, days: Days, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "HELD_S", 0.01)
+        session = await days.open()
+        days.sessions.hold(session)
+        days.sessions.end_user("ada", HubbubError("forbidden"))
+        async with asyncio.timeout(20):
+            while session.link.connections:
+                await asyncio.sleep(0.001)
 
     async def test_a_connection_of_another_node_is_not_looked_for(self, days: Days) -> None:
         session = await days.open()

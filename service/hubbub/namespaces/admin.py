@@ -7,7 +7,7 @@ identity is the one of the whole connection, so a token that is refreshed in ano
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -29,6 +29,9 @@ __all__ = ["AdminNamespace"]
 _log = structlog.get_logger("hubbub.connection")
 
 _Handle = Callable[[Administrator, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+_ENDING: Final = frozenset({"connection:disconnect", "user:disconnect", "token:revoke"})
+"""Orders that may end the caller's own connection: not before their ack."""
 
 
 class AdminNamespace:
@@ -131,6 +134,8 @@ class AdminNamespace:
         if call.name == "stats:watch":
             incoming = cast(Incoming, call.incoming)
             return self._admin.watch_stats(caller, call.data, after_ack=incoming.after_ack.append)
+        if call.name in _ENDING:
+            cast(Incoming, call.incoming).after_ack.append(self._sessions.hold(session_of(call.connection)))
         return self._handlers[call.name](caller, call.data)
 
     async def _refresh(self, call: Call) -> dict[str, Any]:
@@ -143,7 +148,7 @@ class AdminNamespace:
 
     def _on_renewed(self, session: Session) -> None:
         """Whoever is no administrator any more has to leave, from here alone. What they sent before and what was not
-        begun yet is refused.
+        begun yet is refused. Whoever is limited to rooms from now on gets no more figures of the whole service.
         """
         connection = session.link.connections.get(ADMIN)
         caller = connection.state if connection is not None else None
@@ -156,3 +161,5 @@ class AdminNamespace:
             self._admin.left(caller)
             connection.emit("closing", {"code": error.code, "message": error.message, "reconnect": False})
             connection.disconnect()
+        else:
+            self._admin.renewed(caller)

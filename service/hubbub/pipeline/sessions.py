@@ -27,6 +27,9 @@ _TICKS_PER_S: Final = 4
 took 600 bytes, a quarter of all that an idle user took.
 """
 
+HELD_S: Final = 1.0
+"""As long an ended session waits for the ack of the event that ended it."""
+
 _TELL_AGAIN_MS: Final = 1000
 """A client whose connect is still under way cannot be told anything; this much later it is tried again."""
 
@@ -83,6 +86,7 @@ class Sessions:
         self.renewed: list[Callable[[Session], None]] = []
         self.guard: Callable[[Identity], None] = lambda identity: None
         self._by_user: dict[str, Session | tuple[Session, ...]] = {}
+        self._held: dict[Session, object] = {}
 
     async def open(self, link: Link, token: str) -> Session:
         """The session of a link for this token. A second namespace must be of the same user."""
@@ -131,6 +135,21 @@ class Sessions:
         if isinstance(session, Session):
             self._leave(session)
             self._strike_out(session)
+            self._held.pop(session, None)
+
+    def hold(self, session: Session) -> Callable[[], None]:
+        """An event is under way that may end its own session: until what is returned is called, behind the ack, the
+        session serves nothing more if it is ended, but stays, for `HELD_S` at most. A later event's hold replaces this.
+        """
+        token = self._held[session] = object()
+
+        def release() -> None:
+            if self._held.get(session) is token:
+                del self._held[session]
+                if session.ended is not None:
+                    self._say_goodbye(session, session.ended)
+
+        return release
 
     def links_of(self, user: str) -> list[Link]:
         """The links that a user's sessions are on."""
@@ -219,8 +238,17 @@ class Sessions:
         if session.ended is not None:
             return 0
         session.ended = error
-        self._say_goodbye(session, error)
+        if session in self._held:
+            asyncio.get_running_loop().call_later(HELD_S, self._end_held, session, error)
+        else:
+            self._say_goodbye(session, error)
         return 1
+
+    def _end_held(self, session: Session, error: HubbubError) -> None:
+        """The ack did not come in time, or it did, and then there is nobody left to say goodbye to."""
+        if session.ended is error:
+            self._held.pop(session, None)
+            self._say_goodbye(session, error)
 
     @staticmethod
     def _check_same(session: Session, identity: Identity) -> None:

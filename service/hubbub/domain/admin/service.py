@@ -23,6 +23,7 @@ from hubbub.domain.roomlist import RoomList
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
 from hubbub.history.base import Ban, Beat
+from hubbub.history.cursors import decode_cursor, encode_cursor
 
 __all__ = ["Admin", "Audit", "Orders", "RoomDeleter"]
 
@@ -98,14 +99,15 @@ class Admin:
     async def watch_stats(
         self, caller: Administrator, request: dict[str, Any], *, after_ack: Callable[[Callable[[], None]], None]
     ) -> dict[str, Any]:
-        """`stats:watch`. The first figures come right behind the ack."""
-        self._check(caller, "stats:watch")
+        """`stats:watch`. The first figures come right behind the ack. Everybody may end it."""
         every_ms = request["every_ms"]
         if every_ms == 0:
             self._watches.end(caller.outlet)
             return {}
+        self._check(caller, "stats:watch")
         with suppress(HubbubError):  # The figures say that the store is away; they are wanted then more than ever.
             await self._stats.refresh()
+        self._check(caller, "stats:watch")  # The token may have been replaced meanwhile.
         after_ack(self._watches.watch(caller.outlet, every_ms))
         return {}
 
@@ -150,16 +152,20 @@ class Admin:
         return {"connections": connections, "cursor": listing.cursor, **missing}
 
     async def list_bans(self, caller: Administrator, request: dict[str, Any]) -> dict[str, Any]:
-        """`bans:list`. They are all in memory; a cursor is the user of the last one."""
+        """`bans:list`. They are all in memory; a cursor has the user of the last one."""
         self._check(caller, "bans:list")
-        bans = self._orders.bans()
-        start = bisect_right(bans, request.get("cursor") or "", key=lambda ban: ban.user)
+        bans, start = self._orders.bans(), 0
+        cursor = request.get("cursor")
+        if cursor is not None:
+            (after,) = decode_cursor(cursor, "bans", str)
+            start = bisect_right(bans, str(after), key=lambda ban: ban.user)
         limit = request.get("limit", PAGE)
         page = bans[start : start + limit]
         shown = [
             {"user": ban.user, "until": ban.until, "reason": ban.reason, "by": ban.by, "at": ban.at} for ban in page
         ]
-        return {"bans": shown, "cursor": page[-1].user if start + limit < len(bans) else None}
+        has_more = start + limit < len(bans)
+        return {"bans": shown, "cursor": encode_cursor("bans", page[-1].user) if has_more else None}
 
     async def list_audit(self, caller: Administrator, request: dict[str, Any]) -> dict[str, Any]:
         """`audit:list`."""
@@ -257,6 +263,13 @@ class Admin:
     def left(self, caller: Administrator) -> None:
         """An administrator is gone."""
         self._watches.end(caller.outlet)
+
+    def renewed(self, caller: Administrator) -> None:
+        """An administrator has another token: figures that it does not give a right to end."""
+        try:
+            self._check(caller, "stats:watch")
+        except HubbubError:
+            self._watches.end(caller.outlet)
 
     async def close(self) -> None:
         """Stop what runs beside."""
