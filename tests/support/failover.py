@@ -59,6 +59,10 @@ async def behind(proxy: MongoProxy, mongo_uri: str, options: str = "") -> AsyncI
             proxy.heal()
 
 
+BESIDE = 3
+"""Commands that the store may send by itself while a session runs, or a moment later."""
+
+
 async def at_each_command(fault: str, session: Callable[[Rule], Awaitable[Result]], *, stride: int = 1) -> list[Result]:
     """Have a session meet a fault at its first command, another at its second, and so on to its last. Several run at
     the same time: the driver looks for a lost primary once in half a second, so that most of it is waiting. A write
@@ -77,8 +81,11 @@ async def at_each_command(fault: str, session: Callable[[Rule], Awaitable[Result
             return await session(rule)
 
     results = await asyncio.gather(*(meet(rule) for rule in rules))
-    # What the store does by itself beside the session makes a few commands more or fewer.
-    assert all(rule.hits == 1 for rule in rules if rule.nth <= without.seen * 0.9)
+    # What the store does by itself beside the session (it gives back the space of a deleted room, for one) makes a few
+    # commands more or fewer: in a short session they are many of all.
+    surely = min(without.seen * 0.9, without.seen - BESIDE)
+    assert all(rule.hits == 1 for rule in rules if rule.nth <= surely)
+    assert any(rule.hits == 1 for rule in rules)
     return results
 
 
