@@ -104,7 +104,8 @@ class HubbubError(Exception):
         """The error object of an ack (WIRE, "Acks")."""
         document: dict[str, Any] = {"code": self.code, "message": self.message, "retryable": self.kind.retryable}
         if self.retry_after is not None:
-            document["retry_after"] = round(self.retry_after, 3)
+            # Less than a millisecond is told as one: nobody has to wait for nothing.
+            document["retry_after"] = max(round(self.retry_after, 3), 0.001)
         if self.fields is not None:
             document["fields"] = {path: list(texts) for path, texts in self.fields.items()}
         return document
