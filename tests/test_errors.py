@@ -66,6 +66,7 @@ class TestErrors:
 
     def test_waiting_no_time_at_all_is_said_too(self) -> None:
         assert HubbubError("rate_limited", retry_after=0).document()["retry_after"] == 0
+        assert HubbubError("rate_limited", retry_after=0.0001).document()["retry_after"] == 0.001
 
     def test_its_document_names_the_fields(self) -> None:
         document = HubbubError("bad_request", fields={"members.0": ("Not a string.",)}).document()

@@ -104,8 +104,8 @@ class HubbubError(Exception):
         """The error object of an ack (WIRE, "Acks")."""
         document: dict[str, Any] = {"code": self.code, "message": self.message, "retryable": self.kind.retryable}
         if self.retry_after is not None:
-            # Less than a millisecond is told as one: nobody has to wait for nothing.
-            document["retry_after"] = max(round(self.retry_after, 3), 0.001)
+            # Less than a millisecond is told as one; no time at all is told as none.
+            document["retry_after"] = max(round(self.retry_after, 3), 0.001) if self.retry_after else 0
         if self.fields is not None:
             document["fields"] = {path: list(texts) for path, texts in self.fields.items()}
         return document
