@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from hubbub.errors import StoreError
 from hubbub.history.base import Beat
 from hubbub.settings import load
 from tests.support.redisserver import running_redis
+from tests.support.waiting import until
 
 
 class Control:
@@ -34,12 +34,6 @@ def joined(url: str, dropped: list[int] | None = None) -> Joined:
     cluster = join(settings, on_dropped=(dropped if dropped is not None else []).append)
     assert isinstance(cluster, Joined)
     return cluster
-
-
-async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not what():
-            await asyncio.sleep(0.005)
 
 
 class TestAlone:

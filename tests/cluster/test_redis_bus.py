@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +14,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_bus import RedisBus
 from hubbub.cluster.redis_ears import Ears
 from tests.support.redisserver import RunningRedis, running_redis
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,6 @@ class Node:
 
     def _on_dropped(self, count: int) -> None:
         self.dropped += count
-
-
-async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not what():
-            await asyncio.sleep(0.002)
 
 
 def offer(rev: int, size: int = 2) -> Offer:

@@ -13,6 +13,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
 from hubbub.errors import HubbubError
 from tests.support.redisserver import RunningRedis, running_redis
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,6 @@ class Listener:
 
     def _on_again(self) -> None:
         self.again += 1
-
-    async def until(self, what: str, within_s: float = 15) -> None:
-        async with asyncio.timeout(within_s):
-            while not eval(what, {"self": self}):
-                await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ class TestHearing:
         await listener.ears.hears("tea")
         await say(server, "tea", *map(str, range(100)))
         await say(server, "plans", "nothing")
-        await listener.until("len(self.heard) >= 100")
+        await until(lambda: len(listener.heard) >= 100)
         assert listener.heard == [str(number).encode() for number in range(100)]
         assert listener.again == 1
         assert listener.ears.can_hear
@@ -73,7 +69,7 @@ class TestHearing:
         listener.ears.leave("never")
         await say(server, "tea", "lost")
         await say(server, "plans", "found")
-        await listener.until("self.heard")
+        await until(lambda: listener.heard)
         assert listener.heard == [b"found"]
 
     async def test_thousands_of_channels_are_heard_again_after_a_restart(
@@ -82,14 +78,14 @@ class TestHearing:
         for number in range(3000):
             listener.ears.listen(f"room:{number}", listener.heard.append)
         listener.ears.start()
-        await listener.until("self.again == 1")
+        await until(lambda: listener.again == 1)
         server.kill()
-        await listener.until("not self.ears.can_hear")
+        await until(lambda: not listener.ears.can_hear)
         server.start()
-        await listener.until("self.again == 2")
+        await until(lambda: listener.again == 2)
         await say(server, "room:2999", "back")
         await say(server, "room:0", "too")
-        await listener.until("len(self.heard) >= 2")
+        await until(lambda: len(listener.heard) >= 2)
         assert listener.heard == [b"back", b"too"]
 
 
@@ -101,21 +97,21 @@ class TestDeafness:
         monkeypatch.setattr(redis_ears, "SILENT_S", 0.2)
         listener.ears.listen("tea", listener.heard.append)
         listener.ears.start()
-        await listener.until("self.again == 1")
+        await until(lambda: listener.again == 1)
         server.freeze()
         try:
-            await listener.until("not self.ears.can_hear")
+            await until(lambda: not listener.ears.can_hear)
         finally:
             server.thaw()
-        await listener.until("self.ears.can_hear and self.again >= 2")
+        await until(lambda: listener.ears.can_hear and listener.again >= 2)
         await say(server, "tea", "back")
-        await listener.until("self.heard")
+        await until(lambda: listener.heard)
 
     async def test_whoever_waits_is_told_when_the_connection_is_lost(
         self, server: RunningRedis, listener: Listener
     ) -> None:
         listener.ears.start()
-        await listener.until("self.again == 1")
+        await until(lambda: listener.again == 1)
         server.freeze()
         try:
             listener.ears.listen("tea", listener.heard.append)
@@ -126,14 +122,14 @@ class TestDeafness:
                 await waiting
         finally:
             server.thaw()
-        await listener.until("self.again == 2")
+        await until(lambda: listener.again == 2)
         await listener.ears.hears("tea")
 
     async def test_closing_leaves_nothing_behind(self, server: RunningRedis, listener: Listener) -> None:
         before = len(asyncio.all_tasks())
         listener.ears.start()
         listener.ears.start()
-        await listener.until("self.again == 1")
+        await until(lambda: listener.again == 1)
         listener.ears.listen("tea", listener.heard.append)
         waiting = asyncio.ensure_future(listener.ears.hears("never"))
         await asyncio.sleep(0)

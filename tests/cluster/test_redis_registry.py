@@ -15,6 +15,7 @@ from hubbub.cluster.redis_ears import Ears
 from hubbub.cluster.redis_registry import PART_S, RedisRegistry
 from hubbub.errors import HubbubError
 from tests.support.redisserver import RunningRedis, running_redis
+from tests.support.waiting import until
 
 Open = Callable[[str, str], Coroutine[None, None, tuple[RedisRegistry, list[News]]]]
 
@@ -100,9 +101,7 @@ class TestWord:
         for uid in rooms:
             await b.watch(uid)
         await a.announce([here(1, "ada", *rooms), here(2, "bob", rooms[0])])
-        async with asyncio.timeout(10):
-            while len(news) < 2:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(news) >= 2)
         assert [each.announcement.number for each in news] == [1, 2]
 
     async def test_what_cannot_be_read_is_passed_over(self, server: RunningRedis, nodes: Open) -> None:
@@ -114,9 +113,7 @@ class TestWord:
             await client.publish("hubbub:presence:tea", body)
         await client.aclose()
         await a.announce([here(1, "ada", "tea")])
-        async with asyncio.timeout(10):
-            while not news:
-                await asyncio.sleep(0.005)
+        await until(lambda: news)
         assert [each.announcement.user for each in news] == ["ada"]
 
     async def test_a_room_of_thousands_is_read_whole(self, nodes: Open) -> None:

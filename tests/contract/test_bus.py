@@ -14,8 +14,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_bus import RedisBus
 from hubbub.cluster.redis_ears import Ears
 from tests.support.redisserver import RunningRedis, running_redis
-
-TIMEOUT_S = 15.0
+from tests.support.waiting import until
 
 
 class Desk:
@@ -54,7 +53,7 @@ class Nodes:
         self._all.append(desk)
         await desk.bus.open(desk.take, on_lost=desk.on_lost, on_hurry=desk.on_hurry)
         self.stack.push_async_callback(desk.bus.close)
-        await self.until(lambda: desk.lost == 1 and desk.bus.hears)
+        await until(lambda: desk.lost == 1 and desk.bus.hears)
         return desk
 
     async def settled(self) -> None:
@@ -67,12 +66,6 @@ class Nodes:
             for desk in self._all:
                 desk.bus.offer("end", offer(rev_now))
             await asyncio.sleep(0.01)
-
-    @staticmethod
-    async def until(what: Callable[[], bool]) -> None:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not what():
-                await asyncio.sleep(0.002)
 
 
 def offer(rev: int, document: bytes = b"{}") -> Offer:
@@ -114,7 +107,7 @@ class TestRooms:
         await nodes.settled()
         for rev in range(1, 101):
             one.bus.offer("tea", offer(rev, b'{"rev":%d}' % rev))
-        await nodes.until(lambda: len(other.offers) > 100)
+        await until(lambda: len(other.offers) > 100)
         await nodes.settled()
         assert [rev for uid, rev in other.offers if uid == "tea"] == list(range(1, 101))
         assert b'{"rev":57}' in other.documents
@@ -127,7 +120,7 @@ class TestRooms:
         await nodes.settled()
         one.bus.offer("tea", offer(1))
         one.bus.whisper("tea", Whisper("typing", "k", "ada", memoryview(b"{}")))
-        await nodes.until(lambda: ("tea", "ada") in other.whispers)
+        await until(lambda: ("tea", "ada") in other.whispers)
         await nodes.settled()
         assert ("tea", 1) in other.offers
         assert ("tea", 1) not in one.offers
@@ -141,7 +134,7 @@ class TestRooms:
         other.bus.listen("tea")
         await nodes.settled()
         one.bus.offer("tea", offer(1))
-        await nodes.until(lambda: ("tea", 1) in other.offers)
+        await until(lambda: ("tea", 1) in other.offers)
 
     async def test_large_documents_arrive_whole(self, nodes: Nodes) -> None:
         one, other = [await nodes.node() for _ in range(2)]
@@ -150,7 +143,7 @@ class TestRooms:
         bodies = [bytes([65 + number]) * 200_000 for number in range(5)]
         for rev, body in enumerate(bodies, 1):
             one.bus.offer("tea", offer(rev, body))
-        await nodes.until(lambda: ("tea", 5) in other.offers)
+        await until(lambda: ("tea", 5) in other.offers)
         assert [document for document in other.documents if document != b"{}"] == bodies
 
 
@@ -158,7 +151,7 @@ class TestTheRest:
     async def test_a_hurry_reaches_the_others(self, nodes: Nodes) -> None:
         one, other = [await nodes.node() for _ in range(2)]
         one.bus.hurry()
-        await nodes.until(lambda: other.hurries == 1)
+        await until(lambda: other.hurries == 1)
         assert one.hurries == 0
 
     async def test_a_bus_that_was_closed_tells_and_hears_nothing(self, nodes: Nodes) -> None:
@@ -170,6 +163,6 @@ class TestTheRest:
         await other.bus.close()
         one.bus.offer("tea", offer(1))
         other.bus.offer("tea", offer(2))
-        await nodes.until(lambda: ("tea", 1) in third.offers)
+        await until(lambda: ("tea", 1) in third.offers)
         assert ("tea", 1) not in other.offers
         assert ("tea", 2) not in third.offers

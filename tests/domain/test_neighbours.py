@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from hubbub.domain.roster import Client
 from hubbub.history.base import History
 from tests.support.history import open_sqlite
 from tests.support.house import ChatHouse, outlet_of
+from tests.support.waiting import until
 
 
 class Bus(MemoryBus):
@@ -64,12 +64,6 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         history = await stack.enter_async_context(open_sqlite(tmp_path / "h.db"))
         yield await stack.enter_async_context(Pair(history))
-
-
-async def until(what: Any, timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not what():
-            await asyncio.sleep(0.001)
 
 
 def revs(client: Client) -> list[int]:

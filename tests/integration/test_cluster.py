@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import socketio
 from tests.support.chat import ChatClient, chat_client
 from tests.support.redisserver import RunningRedis, running_redis
 from tests.support.service import RunningService, running_service, start_service
+from tests.support.waiting import until
 
 SECRET = "a secret for tests, which is long enough"
 NAMES = ("n1", "n2", "n3")
@@ -74,12 +75,6 @@ class Cluster:
                         reasons: list[str] = answer["reasons"]
                         return reasons
                 await asyncio.sleep(0.05)
-
-
-async def until(what: Callable[[], Any], within_s: float = 20) -> None:
-    async with asyncio.timeout(within_s):
-        while not what():
-            await asyncio.sleep(0.005)
 
 
 async def came(client: ChatClient, event: str, document: object) -> None:
