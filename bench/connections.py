@@ -23,7 +23,7 @@ from bench.goals import Goal
 from bench.headcheck import pulse, timed
 from bench.processes import pin_load
 from bench.report import Report, load_note, progress, spread, terminal
-from hubbub.app import GC_THRESHOLDS, SWITCH_INTERVAL_S, _Lines
+from hubbub.app import _Lines
 from hubbub.domain.activerooms import ActiveRooms
 from hubbub.domain.admin.connections import Connections, Wanted
 from hubbub.domain.clock import system_clock
@@ -31,6 +31,7 @@ from hubbub.domain.identity import Identity
 from hubbub.domain.roster import Client, User
 from hubbub.history.base import History, Person, Room
 from hubbub.pipeline.sessions import Sessions
+from hubbub.process import GC_THRESHOLDS, SWITCH_INTERVAL_S
 from hubbub.transport.base import Handler, Handshake, Link
 from hubbub.transport.connection import NamespaceConnection
 from hubbub.transport.server import Server

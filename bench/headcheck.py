@@ -24,7 +24,6 @@ from rich.console import Console
 from bench.goals import Goal
 from bench.processes import ROOT, data_directory, pin_load
 from bench.report import Report, load_note, progress, spread, terminal
-from hubbub.app import GC_THRESHOLDS, SWITCH_INTERVAL_S
 from hubbub.cluster.base import Node
 from hubbub.cluster.memory import LoneRegistry
 from hubbub.domain.activerooms import ActiveRooms
@@ -35,6 +34,7 @@ from hubbub.domain.presence.service import Presence
 from hubbub.domain.roster import Roster
 from hubbub.history.base import Insert, Message, Person, Room, Sender, Standing
 from hubbub.history.sqlite import SqliteHistory
+from hubbub.process import GC_THRESHOLDS, SWITCH_INTERVAL_S
 from hubbub.transport import message as wire
 from hubbub.transport.fanout import Fanout
 from hubbub.transport.outbox import Verdict

@@ -15,7 +15,7 @@ from tests.support.import_rules import Only, names
 
 SETUP_CFG: Final = Path(__file__).parent.parent / "setup.cfg"
 KINDS: Final[dict[str, type[Contract]]] = {"only": Only, "forbidden": ForbiddenContract}
-FREE: Final = frozenset({"hubbub.clustering", "hubbub.app"})
+FREE: Final = frozenset({"hubbub.clustering", "hubbub.app", "hubbub.process"})
 """The composition root: what nobody restricts, and nobody but the command line imports."""
 CHOOSERS: Final = FREE | {"hubbub.transfer.audit", "hubbub.transfer.restored", "hubbub.transfer.stores"}
 """Who knows adapters by name: the application, and what chooses them to work on a whole history."""
@@ -117,6 +117,7 @@ class TestRulesCanFail:
             ("hubbub.http.routes", "hubbub.namespaces.chat"),
             ("hubbub.http.routes", "hubbub.app"),
             ("hubbub.cli.serve", "hubbub.history.sqlite"),
+            ("hubbub.cli.serve", "hubbub.app"),
             ("hubbub.errors", "hubbub.domain.identity"),
         ],
     )

@@ -37,7 +37,7 @@ def serve(config: Path | None, check: bool, **flags: object) -> None:
         return
     with told_failures(settings):
         # Imported here, so that mistakes in the settings are told before the whole service is loaded.
-        from hubbub.app import run
+        from hubbub.process import run
 
         run(settings)
 
