@@ -39,7 +39,9 @@ class TestRunning:
             assert [each["code"] for each in told] in (["draining"], [])
             if transports == ["websocket"]:
                 assert told
-            # While the service is there: a client that is about to come back does not notice that it is shut down.
+            # A client that is about to come back does not notice that it is shut down, and comes back for ever.
+            client.reconnection = False
+            await service.kill()
             await client.shutdown()
             await http.close()
         finally:
