@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
 
-from hubbub.cluster import redis_bus, redis_ears
-from hubbub.cluster.bus import Offer, Whisper
-from hubbub.cluster.redis_address import RedisAddress
-from hubbub.cluster.redis_bus import RedisBus
-from hubbub.cluster.redis_ears import Ears
+from hubbub.cluster import redis_bus, redis_canary, redis_ears, redis_mouth
+from tests.support.busnode import BusNode, offer
 from tests.support.redisserver import RunningRedis, running_redis
 from tests.support.waiting import until
 
@@ -23,44 +20,12 @@ def server() -> Iterator[RunningRedis]:
         yield running
 
 
-class Node:
-    def __init__(self, server: RunningRedis, origin: str) -> None:
-        address = RedisAddress.of(server.url)
-        self.ears = Ears(address, on_again=lambda: self.bus.ears_again())
-        self.dropped = 0
-        self.lost = 0
-        self.heard: list[int] = []
-        self.bus = RedisBus(address, self.ears, origin, on_dropped=self._on_dropped)
-
-    async def open(self) -> None:
-        self.ears.start()
-        await self.bus.open(self._take, on_lost=self._on_lost, on_hurry=lambda: None)
-        await until(lambda: self.bus.hears and self.lost == 1)
-
-    async def close(self) -> None:
-        await self.bus.close()
-        await self.ears.close()
-
-    def _take(self, uid: str, offers: Sequence[Offer], whispers: Sequence[Whisper]) -> None:
-        self.heard += [offer.rev for offer in offers]
-
-    def _on_lost(self) -> None:
-        self.lost += 1
-
-    def _on_dropped(self, count: int) -> None:
-        self.dropped += count
-
-
-def offer(rev: int, size: int = 2) -> Offer:
-    return Offer(rev, rev, "ada", 1, (), memoryview(b"x" * size))
-
-
 @pytest.fixture
-async def pair(server: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Node, Node]]:
-    monkeypatch.setattr(redis_bus, "CANARY_S", 0.05)
-    monkeypatch.setattr(redis_bus, "DEAF_S", 0.4)
+async def pair(server: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[BusNode, BusNode]]:
+    monkeypatch.setattr(redis_canary, "CANARY_S", 0.05)
+    monkeypatch.setattr(redis_canary, "DEAF_S", 0.4)
     monkeypatch.setattr(redis_ears, "PING_S", 0.05)
-    one, other = Node(server, "one"), Node(server, "other")
+    one, other = BusNode(server.url, "one"), BusNode(server.url, "other")
     await one.open()
     await other.open()
     other.bus.listen("tea")
@@ -71,10 +36,10 @@ async def pair(server: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 class TestDeafness:
-    async def test_a_restart_is_survived_and_told(self, server: RunningRedis, pair: tuple[Node, Node]) -> None:
+    async def test_a_restart_is_survived_and_told(self, server: RunningRedis, pair: tuple[BusNode, BusNode]) -> None:
         one, other = pair
         server.kill()
-        await until(lambda: not one.ears.can_hear and one.bus._wire is None)
+        await until(lambda: not one.ears.can_hear and not one.bus._mouth.can_speak)
         one.bus.offer("tea", offer(1))
         await until(lambda: one.dropped > 0)
         await until(lambda: not one.bus.hears)
@@ -85,7 +50,7 @@ class TestDeafness:
         assert 1 not in other.heard
 
     async def test_a_frozen_redis_makes_deaf_within_the_time_and_is_used_again_when_it_thaws(
-        self, server: RunningRedis, pair: tuple[Node, Node]
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode]
     ) -> None:
         one, other = pair
         server.freeze()
@@ -99,7 +64,7 @@ class TestDeafness:
         await until(lambda: 3 in other.heard)
 
     async def test_ears_that_were_cut_off_behind_a_living_connection_are_found_out(
-        self, server: RunningRedis, pair: tuple[Node, Node]
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode]
     ) -> None:
         """As after a failover that left the connection with a server which nobody talks to any more."""
         one, _ = pair
@@ -112,13 +77,13 @@ class TestDeafness:
         await client.aclose()
 
     async def test_what_a_server_does_not_read_is_dropped_and_takes_no_memory(
-        self, server: RunningRedis, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         one, _ = pair
-        monkeypatch.setattr(redis_bus, "UNSENT_MOST", 200_000)
+        monkeypatch.setattr(redis_mouth, "UNSENT_MOST", 200_000)
         server.freeze()
         try:
-            wire = one.bus._wire
+            wire = one.bus._mouth._wire
             assert wire is not None
             for rev in range(200):
                 one.bus.offer("tea", offer(rev, 100_000))
@@ -132,7 +97,7 @@ class TestDeafness:
 
 class TestRooms:
     async def test_a_room_that_is_left_is_heard_for_a_while_and_then_no_more(
-        self, server: RunningRedis, pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         _, other = pair
         monkeypatch.setattr(redis_bus, "LINGER_S", 0.05)
@@ -151,7 +116,7 @@ class TestRooms:
         await client.aclose()
 
     async def test_a_node_without_anybody_in_a_room_gets_no_byte_of_it(
-        self, server: RunningRedis, pair: tuple[Node, Node]
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode]
     ) -> None:
         one, other = pair
         client = Redis.from_url(server.url)
@@ -164,7 +129,7 @@ class TestRooms:
         assert other.heard == [99]
         await client.aclose()
 
-    async def test_what_is_no_parcel_is_passed_over(self, server: RunningRedis, pair: tuple[Node, Node]) -> None:
+    async def test_what_is_no_parcel_is_passed_over(self, server: RunningRedis, pair: tuple[BusNode, BusNode]) -> None:
         one, other = pair
         client = Redis.from_url(server.url)
         for body in (b"", b"\n", b"{}", b"\xff" * 100, b'["one",[[5]]]\n'):
@@ -173,7 +138,7 @@ class TestRooms:
         one.bus.offer("tea", offer(7))
         await until(lambda: 7 in other.heard)
 
-    async def test_what_is_said_last_still_goes_out(self, pair: tuple[Node, Node]) -> None:
+    async def test_what_is_said_last_still_goes_out(self, pair: tuple[BusNode, BusNode]) -> None:
         one, other = pair
         one.bus.offer("tea", offer(8))
         await one.bus.close()

@@ -13,6 +13,7 @@ from hubbub.cluster.memory import MemoryBus
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_bus import RedisBus
 from hubbub.cluster.redis_ears import Ears
+from tests.support.rediscluster import RunningCluster, running_cluster
 from tests.support.redisserver import RunningRedis, running_redis
 from tests.support.waiting import until
 
@@ -78,7 +79,13 @@ def redis() -> Iterator[RunningRedis]:
         yield running
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[RunningCluster]:
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis", "redis_cluster"])
 async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Nodes]:
     exchange: list[MemoryBus] = []
 
@@ -86,7 +93,7 @@ async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Nodes]:
         return MemoryBus(exchange)
 
     def on_redis(stack: AsyncExitStack, origin: str) -> Bus:
-        running: RunningRedis = request.getfixturevalue("redis")
+        running: RunningRedis | RunningCluster = request.getfixturevalue(request.param)
         address = RedisAddress.of(running.url)
         ears = Ears(address, on_again=lambda: bus.ears_again())
         bus = RedisBus(address, ears, origin)

@@ -1,18 +1,13 @@
-"""The bus on Redis: a channel per room, one connection that speaks and one that listens.
+"""The bus on Redis: a channel per room, one connection that speaks and one that listens; on a Redis Cluster, two for
+each shard besides, which carry the rooms.
 
 What the node says in one turn of the loop goes out together, one PUBLISH for each room. Nobody waits for it: while
-Redis is away, what is said is dropped, and the others find it in the store. A connection that takes nothing for a while
-is given up, so that what waits for it stays small.
-
-Whether word arrives is tried and not believed: each second the node tells itself something by way of Redis (the
-canary). If that does not come back, both connections are made anew, whatever they look like.
+Redis is away, what is said is dropped, and the others find it in the store.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 from collections.abc import Callable
 from typing import Final
 
@@ -21,24 +16,22 @@ import structlog
 from hubbub.cluster.bus import Offer, Take, Whisper
 from hubbub.cluster.parcels import ParcelError, is_of, pack, unpack
 from hubbub.cluster.redis_address import RedisAddress
-from hubbub.cluster.redis_ears import RETRY_S, Ears
-from hubbub.cluster.redis_wire import RedisWire
-from hubbub.cluster.resp import RedisError, Reply, command
-from hubbub.errors import HubbubError
+from hubbub.cluster.redis_canary import Canary
+from hubbub.cluster.redis_ears import Ears
+from hubbub.cluster.redis_mouth import Mouth
+from hubbub.cluster.redis_shards import Shards
 
 __all__ = ["RedisBus"]
 
 _log = structlog.get_logger("hubbub.cluster")
 
-CANARY_S: Final = 1.0
-DEAF_S: Final = 3.0
-"""When the canary has been away for so long, the node is deaf."""
-
 LINGER_S: Final = 10.0
 """How long a room is still listened to that nobody here is in any more: whoever reloads a page is back before that."""
 
-UNSENT_MOST: Final = 4 * 1024 * 1024
-"""Bytes that may wait for the socket. A Redis that does not read them is away."""
+TOGETHER_S: Final = 1.0
+"""How long a shard that is heard again waits for others that are not, so that rooms are compared once and not for each
+of them.
+"""
 
 _ROOM: Final = "hubbub:room:"
 _HURRY: Final = "hubbub:hurry"
@@ -59,7 +52,6 @@ class RedisBus:
         *,
         on_dropped: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self._address = address
         self._ears = ears
         self._origin = origin
         self._on_dropped = on_dropped
@@ -70,44 +62,51 @@ class RedisBus:
         self._is_due = False
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._listening: set[str] = set()
-        self._wire: RedisWire | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._sung = 0
-        self._heard = 0
-        self._heard_at = 0.0
-        self._was_deaf = True
-        self._is_lost = False
+        self._losing: asyncio.TimerHandle | None = None
+        self._canary_name = f"hubbub:canary:{origin}"
+        self._canary = Canary(self._sing, self._start_over, on_back=self._on_back)
+        self._shards: Shards | None = None
+        self._rooms: Ears | Shards = ears
+        self._say_in_room = self._publish
+        where: Callable[[], RedisAddress] = lambda: address  # noqa: E731 - One of two.
+        if address.is_cluster:
+            self._shards = self._rooms = Shards(address, origin, on_back=self._on_back, on_dropped=on_dropped)
+            self._say_in_room, where = self._shards.publish, self._shards.somewhere
+            ears.look(where)
+        self._mouth = Mouth(where, on_open=self._canary.sing)
 
     @property
     def hears(self) -> bool:
-        return self._heard > 0 and asyncio.get_running_loop().time() - self._heard_at < DEAF_S
+        return self._canary.hears and (self._shards is None or self._shards.hears)
 
     async def open(self, take: Take, *, on_lost: Callable[[], None], on_hurry: Callable[[], None]) -> None:
         self._take, self._on_lost, self._on_hurry = take, on_lost, on_hurry
-        self._ears.listen(self._canary, self._on_canary)
+        self._ears.listen(self._canary_name, self._canary.hear)
         self._ears.listen(_HURRY, self._on_hurried)
-        self._tasks = [asyncio.ensure_future(self._speak()), asyncio.ensure_future(self._sing())]
+        self._mouth.start()
+        self._canary.start()
+        if self._shards is not None:
+            self._shards.start()
 
     async def close(self) -> None:
         self._flush()
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        for timer in self._lingering.values():
+        await self._canary.close()
+        await self._mouth.close()
+        if self._shards is not None:
+            await self._shards.close()
+        for timer in (*self._lingering.values(), *([self._losing] if self._losing else [])):
             timer.cancel()
         self._lingering.clear()
         for uid in self._listening:
-            self._ears.leave(_ROOM + uid)
+            self._rooms.leave(_ROOM + uid)
         self._listening.clear()
-        for channel in (self._canary, _HURRY):
+        for channel in (self._canary_name, _HURRY):
             self._ears.leave(channel)
         self._take = None
 
     def ears_again(self) -> None:
         """The ears have a connection: what was said before it is lost."""
-        self._is_lost = True
+        self._canary.lose()
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class RedisBus:
             timer.cancel()
         if uid not in self._listening:
             self._listening.add(uid)
-            self._ears.listen(_ROOM + uid, lambda parcel: self._on_parcel(uid, parcel))
+            self._rooms.listen(_ROOM + uid, lambda parcel: self._on_parcel(uid, parcel))
 
     def leave(self, uid: str) -> None:
         if uid in self._listening and uid not in self._lingering:
@@ -130,11 +129,11 @@ class RedisBus:
         self._of(uid)[1].append(whisper)
 
     def hurry(self) -> None:
-        self._publish(_HURRY, self._origin.encode())
+        self._publish(_HURRY.encode(), self._origin.encode())
 
     def say(self, channel: str, body: bytes) -> None:
         """Publish something that is not of a room. It is lost while Redis is away."""
-        self._publish(channel, body)
+        self._publish(channel.encode(), body)
 
     # -- saying ------------------------------------------------------------------------------------------------------
 
@@ -153,45 +152,18 @@ class RedisBus:
         waiting, self._waiting = self._waiting, {}
         for uid, (offers, whispers) in waiting.items():
             for parcel in pack(self._origin, offers, whispers):
-                self._publish(_ROOM + uid, parcel)
+                self._say_in_room((_ROOM + uid).encode(), parcel)
 
-    def _publish(self, channel: str, body: bytes) -> None:
-        wire = self._wire
-        if wire is not None:
-            if wire.unsent > UNSENT_MOST:
-                wire.abort()
-                self._wire = None
-            else:
-                with contextlib.suppress(HubbubError):
-                    wire.write(command(b"PUBLISH", channel.encode(), body))
-                    return
-        self._on_dropped(1)
-
-    async def _speak(self) -> None:
-        """Keep a connection to speak over, and read the answers, which only tell that somebody is there."""
-        pause_s = RETRY_S[0]
-        while True:
-            wire = RedisWire(self._address)
-            try:
-                await wire.open()
-                self._wire, pause_s = wire, RETRY_S[0]
-                await wire.each(_expect_no_refusal)
-            except HubbubError:
-                pass  # The ears say in the log that Redis is away, and the canary whether word arrives.
-            except Exception as error:
-                _log.error("cluster.mouth_broken", exc_info=error)
-            finally:
-                self._wire = None
-                await wire.close()
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
-            pause_s = min(2 * pause_s, RETRY_S[1])
+    def _publish(self, channel: bytes, body: bytes) -> None:
+        if not self._mouth.publish(b"PUBLISH", channel, body):
+            self._on_dropped(1)
 
     # -- hearing -----------------------------------------------------------------------------------------------------
 
     def _leave_now(self, uid: str) -> None:
         self._lingering.pop(uid, None)
         self._listening.discard(uid)
-        self._ears.leave(_ROOM + uid)
+        self._rooms.leave(_ROOM + uid)
 
     def _on_parcel(self, uid: str, parcel: bytes) -> None:
         if is_of(self._origin, parcel):
@@ -208,40 +180,24 @@ class RedisBus:
         if body != self._origin.encode():
             self._on_hurry()
 
-    @property
-    def _canary(self) -> str:
-        return f"hubbub:canary:{self._origin}"
+    # -- whether it hears --------------------------------------------------------------------------------------------
 
-    async def _sing(self) -> None:
-        """Tell oneself something each second, and start over when it is not heard."""
-        loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
-        while True:
-            self._sung += 1
-            self._publish(self._canary, b"%d" % self._sung)
-            await asyncio.sleep(CANARY_S)
-            if loop.time() - self._heard_at >= DEAF_S:
-                if not self._was_deaf:
-                    _log.warning("cluster.deaf")
-                    self._was_deaf = True
-                self._heard_at = loop.time()  # The new connections have as long again.
-                self._heard = 0
-                self._ears.start_over()
-                if self._wire is not None:
-                    self._wire.abort()
+    def _sing(self, body: bytes) -> None:
+        self._mouth.publish(b"PUBLISH", self._canary_name.encode(), body)
 
-    def _on_canary(self, body: bytes) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
-        self._heard = max(self._heard, int(body))
-        if self._was_deaf:
-            self._was_deaf = False
-            _log.info("cluster.hears")
-        if self._is_lost:
-            self._is_lost = False
-            self._on_lost()
+    def _start_over(self) -> None:
+        self._ears.start_over()
+        self._mouth.start_over()
 
+    def _on_back(self) -> None:
+        """Word arrives on one pair of connections after something may have been lost there."""
+        if self.hears:
+            self._tell_lost()
+        elif self._losing is None:
+            self._losing = asyncio.get_running_loop().call_later(TOGETHER_S, self._tell_lost)
 
-def _expect_no_refusal(replies: list[Reply]) -> None:
-    if any(isinstance(reply, RedisError) for reply in replies):
-        # A replica, or a server without a master: what is said there goes nowhere.
-        raise HubbubError("unavailable", "Redis refused to pass on what was said.")
+    def _tell_lost(self) -> None:
+        if self._losing is not None:
+            self._losing.cancel()
+            self._losing = None
+        self._on_lost()

@@ -44,7 +44,7 @@ class Ears:
     """
 
     def __init__(self, address: RedisAddress, *, on_again: Callable[[], None] = lambda: None) -> None:
-        self._address = address
+        self._where: Callable[[], RedisAddress] = lambda: address
         self._on_again = on_again
         self._wire: RedisWire | None = None
         self._task: asyncio.Task[None] | None = None
@@ -53,11 +53,16 @@ class Ears:
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         self._last_at = 0.0
         self._is_away = False
+        self._facts: dict[str, str] = {}
 
     @property
     def can_hear(self) -> bool:
         """Whether the connection stands, as far as anybody knows."""
         return self._wire is not None and not self._is_away
+
+    def look(self, where: Callable[[], RedisAddress]) -> None:
+        """Ask this for the address of each further connection, in place of going to one address."""
+        self._where = where
 
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
@@ -113,14 +118,14 @@ class Ears:
     async def _run(self) -> None:
         pause_s = RETRY_S[0]
         while True:
-            wire = RedisWire(self._address)
+            wire = RedisWire(self._where())
             try:
                 await wire.open()
                 pause_s = RETRY_S[0]
                 await self._hear(wire)
             except HubbubError as error:
                 if not self._is_away:
-                    _log.warning("cluster.ears_lost", reason=error.message)
+                    _log.warning("cluster.ears_lost", reason=error.message, **self._facts)
                     self._is_away = True
             except Exception as error:
                 _log.error("cluster.ears_broken", exc_info=error)
@@ -130,6 +135,7 @@ class Ears:
                 self._heard.clear()
                 await wire.close()
                 self._fail_waiting()
+                self._end()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
             pause_s = min(2 * pause_s, RETRY_S[1])
 
@@ -137,16 +143,23 @@ class Ears:
         """Hear until the connection is lost, which is raised."""
         self._wire = wire
         self._last_at = time.monotonic()
-        names = list(self._takes)
-        for begin in range(0, len(names), _CHANNELS_AT_ONCE):
-            wire.write(command(b"SUBSCRIBE", *names[begin : begin + _CHANNELS_AT_ONCE]))
-        # Its answer comes behind those to what was said before: then everything is heard.
-        wire.write(command(b"SUBSCRIBE", _ALL))
+        self._begin(wire)
         beat = asyncio.ensure_future(self._beat(wire))
         try:
             await wire.each(self._take_all)
         finally:
             beat.cancel()
+
+    def _end(self) -> None:
+        """The connection was lost, or none could be made."""
+
+    def _begin(self, wire: RedisWire) -> None:
+        """Subscribe to everything on a new connection."""
+        names = list(self._takes)
+        for begin in range(0, len(names), _CHANNELS_AT_ONCE):
+            wire.write(command(b"SUBSCRIBE", *names[begin : begin + _CHANNELS_AT_ONCE]))
+        # Its answer comes behind those to what was said before: then everything is heard.
+        wire.write(command(b"SUBSCRIBE", _ALL))
 
     def _take_all(self, replies: list[Reply]) -> None:
         self._last_at = time.monotonic()
@@ -168,15 +181,23 @@ class Ears:
 
     def _on_subscribed(self, name: bytes) -> None:
         if name == _ALL:
-            if self._is_away:
-                _log.info("cluster.ears_back")
-            self._is_away = False
-            self._on_again()
+            self._on_all()
         elif name in self._takes:
-            self._heard.add(name)
-            for future in self._waiting.pop(name, ()):
-                if not future.done():
-                    future.set_result(None)
+            self._confirm(name)
+
+    def _confirm(self, name: bytes) -> None:
+        """This channel is heard."""
+        self._heard.add(name)
+        for future in self._waiting.pop(name, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def _on_all(self) -> None:
+        """Everything that is listened to is heard from now on."""
+        if self._is_away:
+            _log.info("cluster.ears_back", **self._facts)
+        self._is_away = False
+        self._on_again()
 
     async def _beat(self, wire: RedisWire) -> None:
         """Ask whether the connection lives, and end it when it does not."""
