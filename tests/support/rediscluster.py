@@ -136,7 +136,9 @@ def running_cluster(
     *options: str, with_replicas: bool = False, node_timeout_ms: int = 2000
 ) -> Iterator[RunningCluster]:
     """Three masters, with a replica for each if wanted, that have agreed. `options` are further ones of each server."""
-    own = ("--cluster-node-timeout", str(node_timeout_ms), "--repl-diskless-sync-delay", "0", *options)
+    # A replica that has not been pinged by its master once is in no map of slots yet.
+    at_once = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+    own = ("--cluster-node-timeout", str(node_timeout_ms), *at_once, *options)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hubbub-redis-")))
         servers: list[RunningRedis] = []
