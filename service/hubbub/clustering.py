@@ -100,10 +100,11 @@ class Joined:
             raise StoreError(f"HUBBUB_REDIS {error}.") from None
         node = Node(settings.node, secrets.token_hex(8))
         self._place = address.place
-        self._ears = Ears(address, on_again=lambda: self._bus.ears_again())
+        self._ears = Ears(address, on_again=self._ears_again)
         self._bus = RedisBus(address, self._ears, f"{node.name}.{node.boot}", on_dropped=on_dropped)
         self.bus: Bus | None = self._bus
-        self.registry: Registry = RedisRegistry(address, self._ears, node)
+        self._registry = RedisRegistry(address, self._ears, node)
+        self.registry: Registry = self._registry
         self.manager: Manager = SharedManager(say=self._bus.say, listen=self._ears.listen)
         self._task: asyncio.Task[None] | None = None
         self._others_hear = False
@@ -143,6 +144,10 @@ class Joined:
         if self._bus.hears:
             return None
         return (_ALONE_DEAF, True) if self._others_hear else (_DEAF, False)
+
+    def _ears_again(self) -> None:
+        self._bus.ears_again()
+        self._registry.ears_again()
 
     async def _watch(self, control: _Control) -> None:
         while True:

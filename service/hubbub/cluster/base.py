@@ -117,11 +117,13 @@ class News:
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """`lapsed`: the lease had run out, and nothing that was announced before is known any more. `living` are the other
-    nodes with a lease, and how many milliseconds of it are left.
+    nodes with a lease, and how many milliseconds of it are left. `missed`: word may have been lost on its way here
+    since the renewal before.
     """
 
     lapsed: bool
     living: Mapping[Node, int]
+    missed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ def _script(name: str) -> str:
 
 
 class RedisRegistry:
-    """See `base.Registry`. `ears` are those of the node; they are started and closed by whoever made them."""
+    """See `base.Registry`. `ears` are those of the node; they are started and closed by whoever made them, and
+    `ears_again` is to be called by them.
+    """
 
     is_lone = False
 
@@ -76,6 +78,7 @@ class RedisRegistry:
         self._heard: OrderedDict[tuple[str, str, int], None] = OrderedDict()
         self._sweeping: set[asyncio.Task[None]] = set()
         self._has_taken = False
+        self._has_missed = False
 
     @property
     def node(self) -> Node:
@@ -111,6 +114,10 @@ class RedisRegistry:
         await self._call(self._client.hset(NODES, _member(self._node), 1))
         await self.close()
 
+    def ears_again(self) -> None:
+        """The ears have a connection: what was said before it is lost."""
+        self._has_missed = True
+
     async def renew(self) -> Renewal:
         taken = await self._take()
         if taken == 0:
@@ -127,7 +134,8 @@ class RedisRegistry:
                 living[node] = max(int(left), 0)
             else:
                 self._sweep_soon(node)
-        return Renewal(taken == 2, living)
+        missed, self._has_missed = self._has_missed, False
+        return Renewal(taken == 2, living, missed)
 
     async def announce(self, announcements: Sequence[Announcement]) -> None:
         words: list[Any] = [self._node.boot, _in(self._node), _CHANNEL]

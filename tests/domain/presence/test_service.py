@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -30,12 +31,16 @@ class Store:
 
 
 class FlakyRegistry:
-    """A registry that does not answer while it `is_away`, and loses word while it `is_deaf`."""
+    """A registry that does not answer while it `is_away`, and loses word while it `is_deaf`, which it tells once it is
+    not. It takes `room_s` to read a room.
+    """
 
     def __init__(self, inner: MemoryRegistry) -> None:
         self.inner = inner
         self.is_away = False
         self.is_deaf = False
+        self.has_missed = False
+        self.room_s = 0.0
         self.calls: list[str] = []
 
     is_lone = False
@@ -62,7 +67,8 @@ class FlakyRegistry:
 
     async def renew(self) -> Renewal:
         self._ask("renew")
-        return await self.inner.renew()
+        missed, self.has_missed = self.has_missed, False
+        return replace(await self.inner.renew(), missed=missed)
 
     async def announce(self, announcements: Sequence[Announcement]) -> None:
         self._ask("announce")
@@ -78,6 +84,7 @@ class FlakyRegistry:
 
     async def room(self, uid: str) -> RoomReading:
         self._ask("room")
+        await asyncio.sleep(self.room_s)
         return await self.inner.room(uid)
 
     async def users(self, ids: Sequence[str]) -> Mapping[str, Sequence[Share]]:
@@ -262,6 +269,36 @@ class TestTogether:
             a.connect("ada", "tea")
             await asyncio.sleep(40)
             assert watcher.count == 1
+
+        on_nodes(story, "a", "b")
+
+    def test_word_that_is_known_to_be_lost_is_made_up_for_after_the_next_renewal(self) -> None:
+        async def story(a: PresentNode, b: PresentNode) -> None:
+            watcher = await b.watch("tea")
+            ada = a.connect("ada", "tea")
+            await asyncio.sleep(SETTLED_S)
+            assert watcher.count == 1
+            b.registry.is_deaf = True
+            a.presence.disconnect(ada, clean=True)
+            await asyncio.sleep(SETTLED_S)
+            b.registry.is_deaf = False
+            b.registry.has_missed = True
+            assert watcher.count == 1
+            await asyncio.sleep(RENEW_MS / 1000 + SETTLED_S)
+            assert watcher.count == 0
+
+        on_nodes(story, "a", "b")
+
+    def test_rooms_are_read_for_a_while_and_the_others_after_the_next_renewals(self) -> None:
+        async def story(a: PresentNode, b: PresentNode) -> None:
+            for number in range(25):
+                await b.watch(f"room-{number}")
+            b.registry.room_s = 0.1
+            b.registry.has_missed = True
+            b.registry.calls.clear()
+            await asyncio.sleep(4 * RENEW_MS / 1000)
+            turns = " ".join(b.registry.calls).split("renew")
+            assert [turn.count("room") for turn in turns] == [0, 10, 10, 5, 0]
 
         on_nodes(story, "a", "b")
 

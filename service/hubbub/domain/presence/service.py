@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from hubbub.cluster.base import RENEW_MS, Announcement, News, Node, Registry, Status
+from hubbub.cluster.base import RENEW_MS, Announcement, News, Registry, Status
 from hubbub.domain.clock import Clock
 from hubbub.domain.presence.core import PresenceCore, share_of
 from hubbub.domain.presence.holdings import Held
@@ -37,7 +37,12 @@ READ_MS: Final = 30_000
 """How often a watched room is read from the registry, for what nobody brought word of."""
 
 READ_AT_ONCE: Final = 50
-"""Rooms that are read after one renewal."""
+"""Rooms that are read again after one renewal."""
+
+READING_MS: Final = 1_000
+"""How long rooms are read after one renewal; what is left is read after the next. The lease has to be renewed, and what
+is new here announced, however many rooms are watched.
+"""
 
 
 class Presence:
@@ -302,18 +307,24 @@ class Presence:
         if renewal.lapsed:
             for user in self._core.holdings.users():
                 self._unsaid.setdefault(user.person.id, frozenset())
-        newcomers = [node for node in renewal.living if node not in self._core.leases]
+        if renewal.missed or any(node not in self._core.leases for node in renewal.living):
+            self._read_at.clear()
         self._core.renewed(renewal.living, now)
         self._alone = not renewal.living
-        await self._read_rooms(newcomers, now)
+        if not self._alone:
+            await self._read_rooms(now)
 
-    async def _read_rooms(self, newcomers: Sequence[Node], now: int) -> None:
-        """Rooms that were not read for long; all of them if there are nodes that were not known."""
-        if self._alone:
-            return
-        oldest = now if newcomers else now - READ_MS
-        due = [uid for uid in self._core.watched() if self._read_at.get(uid, 0) <= oldest]
-        for uid in due if newcomers else due[:READ_AT_ONCE]:
+    async def _read_rooms(self, now: int) -> None:
+        """Rooms that were not read since word was missed or a node came that was not known, and some of those that were
+        not read for long.
+        """
+        watched = list(self._core.watched())
+        unread = [uid for uid in watched if uid not in self._read_at]
+        old = [uid for uid in watched if self._read_at.get(uid, now) <= now - READ_MS]
+        until = now + READING_MS
+        for uid in unread + old[:READ_AT_ONCE]:
+            if now >= until:
+                return
             await self._registry.watch(uid)
             reading = await self._registry.room(uid)
             now = self._begin()
