@@ -93,50 +93,6 @@ class TestGhosts:
         assert {key for key in await keys(server) if ":in:" in key or ":rooms:" in key} == set()
 
 
-async def keys(server: RunningRedis) -> set[str]:
-    client = Redis.from_url(server.url)
-    found = {key.decode() async for key in client.scan_iter("*")}
-    await client.aclose()
-    return found
-
-
-async def end_lease(server: RunningRedis, name: str) -> None:
-    client = Redis.from_url(server.url)
-    await client.delete(f"hubbub:{{{name}}}:lease")
-    await client.aclose()
-
-
-class TestGhosts:
-    async def test_what_a_dead_node_left_is_swept_away_by_another(self, server: RunningRedis, nodes: Open) -> None:
-        dead, _ = await nodes("dead", "1")
-        other, _ = await nodes("other", "1")
-        await dead.announce([here(number, f"u{number}", f"r{number}", "tea") for number in range(1, 501)])
-        await end_lease(server, "dead")
-        async with asyncio.timeout(10):
-            while any("dead" in key for key in await keys(server)):
-                await other.renew()
-        assert (await other.room("tea")).announcements == []
-
-    async def test_a_name_that_was_taken_by_another_boot_is_no_longer_this_ones(
-        self, server: RunningRedis, nodes: Open
-    ) -> None:
-        old, _ = await nodes("a", "1")
-        await old.announce([here(1, "ada", "tea")])
-        await end_lease(server, "a")
-        new, _ = await nodes("a", "2")
-        await new.announce([here(1, "bob", "tea")])
-        with pytest.raises(HubbubError, match="unavailable"):
-            await old.renew()
-        await old.announce([here(2, "cyd", "tea")])
-        other, _ = await nodes("other", "1")
-        assert [each.user for _, each in (await other.room("tea")).announcements] == ["bob"]
-
-    async def test_who_leaves_rooms_leaves_no_keys(self, server: RunningRedis, nodes: Open) -> None:
-        a, _ = await nodes("a", "1")
-        await a.announce([here(1, "ada", "tea", "plans"), here(2, "ada", "plans"), Announcement(3, "ada", None)])
-        assert {key for key in await keys(server) if ":in:" in key or ":rooms:" in key} == set()
-
-
 class TestWord:
     async def test_a_share_in_many_watched_rooms_is_told_once(self, nodes: Open) -> None:
         a, _ = await nodes("a", "1")
@@ -168,6 +124,12 @@ class TestWord:
         reading = await b.room("tea")
         assert {each.user for _, each in reading.announcements} == {f"u{number}" for number in range(1, 3001)}
         assert reading.as_of == {a.node: 3000}
+
+    async def test_what_may_have_been_lost_with_a_connection_is_told_with_the_next_renewal(self, nodes: Open) -> None:
+        node, _ = await nodes("a", "1")
+        assert not (await node.renew()).missed
+        node.ears_again()
+        assert [(await node.renew()).missed for _ in range(2)] == [True, False]
         assert len(await b.users([f"u{number}" for number in range(1, 3001)])) == 3000
 
 
