@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -24,11 +25,14 @@ class RefusedError(Exception):
 
 
 class ChatClient:
-    """A stock client in `/chat`. `events` are all events that came, as (name, document), in order."""
+    """A stock client in `/chat`. `events` are all events that came, as (name, document), in order; `times` when each of
+    them came, monotonic.
+    """
 
     def __init__(self) -> None:
         self.sio = socketio.AsyncClient(reconnection=False)
         self.events: list[tuple[str, Any]] = []
+        self.times: list[float] = []
         self.disconnected = asyncio.Event()
         self._refusal: Any = None
         self._news = asyncio.Condition()
@@ -114,6 +118,7 @@ class ChatClient:
     async def _on_event(self, name: str, document: Any = None) -> None:
         async with self._news:
             self.events.append((name, document))
+            self.times.append(time.monotonic())
             self._news.notify_all()
 
     async def _on_refusal(self, data: Any = None) -> None:
