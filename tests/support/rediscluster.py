@@ -25,7 +25,7 @@ _TRIES: Final = 5
 class RunningCluster:
     """`masters` share the slots in equal parts, in order; `replicas[n]` is that of `masters[n]`."""
 
-    def __init__(self, masters: Sequence[RunningRedis], replicas: Sequence[RunningRedis]) -> None:
+    def __init__(self, masters: list[RunningRedis], replicas: list[RunningRedis]) -> None:
         self.masters = masters
         self.replicas = replicas
 
