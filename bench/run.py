@@ -10,6 +10,7 @@ import click
 from bench.ack_latency_under_fanout import fanout
 from bench.acks import acks
 from bench.cluster import cluster
+from bench.cluster_shards import shards
 from bench.connections import connections
 from bench.connects import connects
 from bench.goals import chart
@@ -84,6 +85,7 @@ ALONE: Final[dict[str, click.Command]] = {
     "headcheck": headcheck,
     "history": history,
     "mongo": mongo,
+    "shards": shards,
 }
 
 for name, command in {**SIDE_BY_SIDE, **ALONE}.items():
