@@ -180,6 +180,23 @@ class TestMoves:
         finally:
             await asyncio.to_thread(cluster.move, slot_of(marker), 1, 2)
 
+    async def test_what_was_said_to_the_wrong_shard_is_said_to_the_right_one(
+        self, cluster: RunningCluster, pair: tuple[BusNode, BusNode]
+    ) -> None:
+        """As by a node that has not heard yet that a slot is elsewhere."""
+        one, other = pair
+        uid = room_of(cluster, 1, "astray")
+        await listen(cluster, other, uid, on=1)
+        assert one.bus._shards is not None
+        by_slot, slot = one.bus._shards._by_slot, slot_of(channel(uid))
+        right, wrong = by_slot[slot], by_slot[0]
+        assert wrong is not right
+        by_slot[slot] = wrong
+        one.bus.offer(uid, offer(1))
+        await until(lambda: other.heard == [1])
+        assert by_slot[slot] is right
+        assert one.dropped == 0
+
 
 class TestFaults:
     async def test_a_frozen_shard_makes_deaf_and_leaves_the_other_shards_alone(
@@ -195,6 +212,14 @@ class TestFaults:
             await until(lambda: not one.bus.hears and not other.bus.hears)
             one.bus.offer(warm, offer(1))
             await until(lambda: 1 in other.heard)
+            # What another shard may have lost meanwhile is told without it.
+            assert other.bus._shards is not None
+            at_warm = other.bus._shards._by_slot[slot_of(channel(warm))]
+            assert at_warm is not None
+            at_warm.ears.start_over()
+            await until(lambda: other.lost > lost)
+            assert not other.bus.hears
+            lost = other.lost
         finally:
             cluster.masters[2].thaw()
         await until(lambda: one.bus.hears and other.bus.hears and other.lost > lost)
