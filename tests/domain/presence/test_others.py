@@ -90,9 +90,21 @@ class TestReadings:
         listener = Listener("tea")
         listener.hear(news(A, 1, "ada", "tea"), news(A, 3, "bob", "tea"), news(B, 1, "cyd", "tea"))
         fresh = news(A, 2, "dan", "tea")
-        listener.others.read("tea", RoomReading([(A, fresh.announcement)], {A: 2}), 0)
+        is_whole = listener.others.read("tea", RoomReading([(A, fresh.announcement)], {A: 2}), 0)
         # Bob's word is newer than the reading, and of b it says nothing.
         assert listener.room() == ["bob", "cyd", "dan"]
+        assert not is_whole
+
+    def test_a_registry_that_lost_everything_is_read_until_the_nodes_have_said_all_of_it_again(self) -> None:
+        listener = Listener("tea")
+        listener.hear(news(A, 1, "ada", "tea"), news(A, 2, "bob", "tea"))
+        for empty in (RoomReading([], {}), RoomReading([], {A: 0})):
+            assert not listener.others.read("tea", empty, 0)
+            assert listener.room() == ["ada", "bob"]
+        # Bob went meanwhile, and nobody knows any more in which rooms he was, so no word of it came here.
+        again = news(A, 4, "ada", "tea")
+        assert listener.others.read("tea", RoomReading([(A, again.announcement)], {A: 4}), 0)
+        assert listener.room() == ["ada"]
 
 
 @st.composite

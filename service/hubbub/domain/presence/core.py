@@ -149,13 +149,14 @@ class PresenceCore:
         if news.announcement.left:
             self.holdings.void(news.announcement.user, news.announcement.left)
 
-    def read(self, uid: str, reading: RoomReading, now: int) -> None:
-        """A watched room was read from the registry."""
+    def read(self, uid: str, reading: RoomReading, now: int) -> bool:
+        """A watched room was read from the registry. Returns False if it has to be read again soon."""
         self._now = now
-        if uid in self._rooms:
-            for node in reading.as_of:
-                self.leases.heard(node, now)
-            self._others.read(uid, reading, now)
+        if uid not in self._rooms:
+            return True
+        for node in reading.as_of:
+            self.leases.heard(node, now)
+        return self._others.read(uid, reading, now)
 
     def expect(self, uid: str, reading: RoomReading, now: int) -> None:
         """A room that is about to be watched was read, so that its first snapshot has what other nodes say."""

@@ -85,15 +85,24 @@ class Others:
                     rest = replace(word.share, rooms=word.share.rooms - {uid})
                     self._put(node, announcement.user, _Word(word.number, rest, word.kept_until))
 
-    def read(self, uid: str, reading: RoomReading, now: int) -> None:
-        """A room was read. What it does not have, though the number was below the reading's, is over."""
+    def read(self, uid: str, reading: RoomReading, now: int) -> bool:
+        """A room was read. What it does not have, though the number was below the reading's, is over. Returns whether
+        the reading told of everybody: it does not if what is known here is newer, as after a loss of the registry,
+        until each node has announced its users anew.
+        """
+        is_whole = True
         for node, announcement in reading.announcements:
             self._take(node, announcement, now)
         found = {(node, announcement.user) for node, announcement in reading.announcements}
         for user, nodes in list(self._rooms.get(uid, {}).items()):
             for node in list(nodes):
-                if (node, user) not in found and self._words[node][user].number <= reading.as_of.get(node, 0):
+                if (node, user) in found:
+                    continue
+                if self._words[node][user].number <= reading.as_of.get(node, 0):
                     self._lose(node, user, uid)
+                else:
+                    is_whole = False
+        return is_whole
 
     def drop(self, node: Node) -> None:
         """A node's lease is over."""

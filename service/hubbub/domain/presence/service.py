@@ -328,8 +328,8 @@ class Presence:
             await self._registry.watch(uid)
             reading = await self._registry.room(uid)
             now = self._begin()
-            self._core.read(uid, reading, now)
-            self._read_at[uid] = now
+            if self._core.read(uid, reading, now):
+                self._read_at[uid] = now
 
     async def _announce(self) -> None:
         users = list(self._unsaid)[:ANNOUNCED_AT_ONCE]
