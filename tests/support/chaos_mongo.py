@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hubbub.history.base import History
 from hubbub.history.mongo import MongoHistory
-from tests.support.chaos_relay import Relay
+from tests.support.links import Link
 from tests.support.mongodb import MongoProcess
 
 __all__ = ["MongoStore"]
@@ -17,25 +17,26 @@ __all__ = ["MongoStore"]
 
 class MongoStore:
     """A SecantusDB of the run's own, since it is killed: `HUBBUB_TEST_MONGODB` is somebody's. The service reaches it
-    through a relay that makes it slow. What was killed comes back on the same data and the same port.
+    over a line that is made slow. What was killed comes back on the same data and the same port.
     """
 
     def __init__(self, directory: Path) -> None:
         self._server = MongoProcess(directory / "mongo")
-        self._relay = Relay(0)
+        self._link = Link(0)
 
     @property
     def settings(self) -> Mapping[str, object]:
-        return {"store": f"mongodb://127.0.0.1:{self._relay.port}/chaos"}
+        # Else the driver goes where the server says that it is, past the line.
+        return {"store": f"mongodb://127.0.0.1:{self._link.port}/chaos?directConnection=true"}
 
     async def start(self) -> None:
         await asyncio.to_thread(self._server.start)
-        if self._relay.port == 0:
-            self._relay.target = self._server.port
-            await self._relay.start()
+        if self._link.port == 0:
+            self._link.target = self._server.port
+            await self._link.start()
 
     async def stop(self) -> None:
-        await self._relay.stop()
+        await self._link.stop()
         await asyncio.to_thread(self._server.kill)
 
     async def kill(self) -> None:
@@ -51,11 +52,11 @@ class MongoStore:
 
     @contextlib.asynccontextmanager
     async def slow(self, service_pid: int, delay_ms: int) -> AsyncIterator[None]:
-        self._relay.delay_s = delay_ms / 1000
+        self._link.delay(delay_ms / 1000)
         try:
             yield
         finally:
-            self._relay.delay_s = 0.0
+            self._link.delay(0)
 
     def history(self) -> History:
         return MongoHistory(f"{self._server.uri}chaos")

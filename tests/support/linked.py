@@ -48,7 +48,8 @@ class Cluster:
         home.mkdir(exist_ok=True)
         node = await start_service(
             home,
-            store=with_database(f"mongodb://127.0.0.1:{self.to_store[name].port}/", "linked"),
+            # Else the driver goes where the server says that it is, past the line.
+            store=f"mongodb://127.0.0.1:{self.to_store[name].port}/linked?directConnection=true",
             redis=f"redis://127.0.0.1:{self.to_redis[name].port}/0",
             node=name,
             jwt_secret=SECRET,
