@@ -248,6 +248,7 @@ def metrics_page() -> str:
     metrics = Metrics()
     metrics.watch_writer(_NoWriter())
     metrics.watch_control(_NoControl())
+    metrics.watch_readiness(lambda: "ready", statuses=("ready",), hears=lambda: True)
     families = sorted(metrics.registry.collect(), key=lambda family: family.name)
     return METRICS_HEAD + "".join(_metric_row(family) for family in families)
 

@@ -12,6 +12,7 @@ import structlog
 from aiohttp.http_exceptions import BadStatusLine
 from prometheus_client import generate_latest
 
+from hubbub.http.health import STATUSES
 from hubbub.telemetry import Metrics, configure_logging
 
 
@@ -59,6 +60,20 @@ class TestMetrics:
         assert value("hubbub_event_seconds_sum", {"event": "typing"}) == pytest.approx(60.0055)
         metrics.events.add("read:mark", "ok", 0.001)
         assert metrics.events.totals() == (5, 1)
+
+    def test_the_status_of_a_node_is_one_of_all_and_is_asked_for_whenever_somebody_asks(self) -> None:
+        status, hears = "starting", False
+        metrics, lone = Metrics(), Metrics()
+        metrics.watch_readiness(lambda: status, statuses=STATUSES, hears=lambda: hears)
+        lone.watch_readiness(lambda: status, statuses=STATUSES, hears=None)
+        value = metrics.registry.get_sample_value
+        assert value("hubbub_cluster_hears") == 0
+        hears = True
+        assert value("hubbub_cluster_hears") == 1
+        assert lone.registry.get_sample_value("hubbub_cluster_hears") is None
+        for status in STATUSES:
+            found = {each: value("hubbub_readiness", {"status": each}) for each in STATUSES}
+            assert found == {each: float(each == status) for each in STATUSES}
 
     def test_the_writer_is_looked_at_when_somebody_asks(self) -> None:
         @dataclass

@@ -29,7 +29,7 @@ from hubbub.history.base import History, Written
 from hubbub.history.sqlite import SqliteHistory
 from hubbub.history.writer import Writer
 from hubbub.http.cors import is_same_origin
-from hubbub.http.health import Readiness
+from hubbub.http.health import STATUSES, Readiness
 from hubbub.http.rest.wiring import Rest
 from hubbub.http.routes import add_routes
 from hubbub.namespaces.admin import AdminNamespace
@@ -111,6 +111,12 @@ class Service:
             on_batch=self.metrics.committed,
         )
         self.metrics.watch_writer(self.writer)
+        bus = self.cluster.bus
+        self.metrics.watch_readiness(
+            lambda: self.readiness().status,
+            statuses=STATUSES,
+            hears=None if bus is None else lambda: bus.hears,
+        )
         self.rules = open_rules(settings.filter_rules)
         filters: list[tuple[str, Filter]] = [] if self.rules is None else [("filter_rules", self.rules)]
         filters += load_filters(settings.filters)

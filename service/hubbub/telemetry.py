@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final, Protocol
 
@@ -181,6 +181,37 @@ class _ControlLog(Collector):
         )
 
 
+class _Readiness(Collector):
+    def __init__(
+        self,
+        status: Callable[[], str],
+        statuses: Sequence[str],
+        hears: Callable[[], bool] | None,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._status = status
+        self._statuses = statuses
+        self._hears = hears
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._status()
+        readiness = GaugeMetricFamily(
+            "hubbub_readiness",
+            "1 for what /readyz says of this node, 0 for all else that it may say.",
+            labels=["status"],
+        )
+        for status in self._statuses:
+            readiness.add_metric([status], status == now)
+        yield readiness
+        if self._hears is not None:
+            yield GaugeMetricFamily(
+                "hubbub_cluster_hears",
+                "1 while this node hears by Redis what other nodes say, else 0. Not there on a node without Redis.",
+                value=self._hears(),
+            )
+
+
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
@@ -245,6 +276,14 @@ class Metrics:
     def watch_control(self, control: ControlState) -> None:
         """Tell of this follower of the control log whenever somebody asks."""
         _ControlLog(control, registry=self.registry)
+
+    def watch_readiness(
+        self, status: Callable[[], str], *, statuses: Sequence[str], hears: Callable[[], bool] | None
+    ) -> None:
+        """Tell whenever somebody asks which of `statuses` the node has, and, where it has others, whether it `hears`
+        them.
+        """
+        _Readiness(status, statuses, hears, self.registry)
 
     def watch_writer(self, writer: WriterState) -> None:
         """Tell of this writer whenever somebody asks."""

@@ -32,6 +32,7 @@ LABELS: Final = {
     "hubbub_filter_verdicts_total": {"filter", "verdict"},
     "hubbub_history_reads_total": {"kind"},
     "hubbub_control_records_total": {"kind"},
+    "hubbub_readiness": {"status"},
 }
 
 

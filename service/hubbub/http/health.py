@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from aiohttp import web
 
 from hubbub.http.peers import is_local
 
-__all__ = ["Readiness", "alive", "ready_handler"]
+__all__ = ["STATUSES", "Readiness", "alive", "ready_handler"]
+
+_Status = Literal["starting", "ready", "degraded", "deaf", "draining"]
+
+STATUSES: Final[tuple[str, ...]] = get_args(_Status)
+"""All that a node may say of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Readiness:
     hear each other), and why: a clause each.
     """
 
-    status: Literal["starting", "ready", "degraded", "deaf", "draining"]
+    status: _Status
     reasons: tuple[str, ...] = ()
 
     @property
