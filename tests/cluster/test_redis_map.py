@@ -9,7 +9,7 @@ import pytest
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_map import ask_map
 from hubbub.cluster.redis_slots import SLOTS, Place
-from tests.support.rediscluster import RunningCluster, running_cluster
+from tests.support.rediscluster import RunningCluster, running_cluster, running_member
 from tests.support.redisserver import running_redis
 
 
@@ -49,6 +49,18 @@ class TestAsking:
         told = await ask_map(RedisAddress.of(cluster.url), places(cluster), first=None, epoch=1000)
         assert told is not None
         assert told.epoch < 1000
+
+    async def test_a_server_that_is_cut_off_is_not_believed_if_another_answers(self, cluster: RunningCluster) -> None:
+        gone = [Place("127.0.0.1", 1), Place("127.0.0.1", 2)]
+        with running_member() as alone:
+            first = Place("127.0.0.1", alone.port)
+            # The three are asked at once, and the one that the address names only after them.
+            told = await ask_map(RedisAddress.of(cluster.url), gone, first=first, epoch=0)
+            assert told is not None
+            assert len(told.owners) == SLOTS
+            told = await ask_map(RedisAddress.of(f"redis+cluster://{first}"), gone, first=None, epoch=0)
+            assert told is not None
+            assert not told.is_whole
 
     async def test_a_server_without_a_cluster_tells_none(self) -> None:
         with running_redis() as alone:

@@ -148,10 +148,11 @@ class TestMoves:
         for source, target in ((0, 1), (1, 0)):
             moving = asyncio.ensure_future(asyncio.to_thread(cluster.move, slot, source, target))
             lost = other.lost
-            while not moving.done() or other.lost == lost:
-                rev += 1
-                one.bus.offer(uid, offer(rev))
-                await asyncio.sleep(0.002)
+            async with asyncio.timeout(10):  # The map is read anew without a reason only after 15 seconds.
+                while not moving.done() or other.lost == lost:
+                    rev += 1
+                    one.bus.offer(uid, offer(rev))
+                    await asyncio.sleep(0.002)
             await moving
             told_at = rev
             assert [number for number, count in enumerate(listeners(cluster, uid)) if count] == [target]

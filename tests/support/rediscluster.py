@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from tests.support.redisserver import RunningRedis
 
-__all__ = ["RunningCluster", "running_cluster"]
+__all__ = ["RunningCluster", "running_cluster", "running_member"]
 
 FORM_S: Final = 30.0
 SLOTS: Final = 16_384
@@ -129,6 +129,17 @@ def _server(directory: Path, options: Sequence[str]) -> RunningRedis:
         else:
             return running
     raise RuntimeError("no port is free")
+
+
+@contextlib.contextmanager
+def running_member() -> Iterator[RunningRedis]:
+    """A server of a cluster that has met no other and has no slot."""
+    with tempfile.TemporaryDirectory(prefix="hubbub-redis-") as directory:
+        server = _server(Path(directory) / "0", ())
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 @contextlib.contextmanager
