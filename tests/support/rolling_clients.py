@@ -263,7 +263,11 @@ class PythonMember:
 
         try:
             await self._sio.emit(event, request, namespace="/chat", callback=take)
-        except socketio.exceptions.SocketIOError:
+        except socketio.exceptions.SocketIOError as error:
+            # The connection is gone, and the library is about to say so.
+            await asyncio.wait({gone}, timeout=STOP_S)
+            if not gone.done():
+                self._tell("trouble", text=f"{event} could not be said: {error!r}")
             return None
         await asyncio.wait({got, gone}, timeout=ACK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         if got.done():
