@@ -134,9 +134,11 @@ class Shards:
                 await asyncio.sleep(rest_s)
 
     def _apply(self, told: SlotMap) -> None:
-        is_new, self._map = told.owners != self._map.owners, told
-        if is_new:
+        before, self._map = self._map, told
+        if told.owners != before.owners:
             self._divide(told)
+            if told.masters != before.masters:
+                _log.info("cluster.shards", shards=len(self._shards), slots=len(told.owners))
         for shard in self._shards.values():
             shard.ears.mend()
 
@@ -159,7 +161,6 @@ class Shards:
             self._settle(name, take)
         for shard in gone:
             self._end(shard)
-        _log.info("cluster.shards", shards=len(self._shards), slots=len(told.owners))
 
     def _settle(self, name: bytes, take: _Take) -> None:
         """Have a channel listened to on the shard that has it now."""
