@@ -414,12 +414,14 @@ class TestHeartbeat:
         assert shell.asked == ["ping", "ping"]
 
     def test_no_answer_is_the_end(self) -> None:
-        session, _, owner, wheel = begun()
+        session, shell, owner, wheel = begun()
         session.connected()
         wheel.forward(29.9)
         assert session.is_open
         wheel.forward(0.1)
         assert [closing.code for closing in owner.closings] == ["ping_timeout"]
+        # It is at once: its peer is not there to close as well, and is seen by others until it has ended.
+        assert (shell.asked, owner.closed) == (["ping", "close", "finish"], 1)
 
     def test_a_pong_that_nobody_asked_for_is_no_sign_of_life(self) -> None:
         session, shell, owner, wheel = begun()

@@ -457,7 +457,10 @@ class Session:
                 # What it answers waits behind what we do not read, or what it has not read yet. The stall has an end.
                 self.deadline(Deadline.PONG, self.bounds.ping_timeout_s)
             else:
+                # The peer had its time. To wait for its close, too, would show it to others for longer than is promised.
                 self.close(PING_TIMEOUT)
+                self.shell.finish()
+                self.lost()
         elif what is Deadline.CONNECT:
             self.close(CONNECT_TIMEOUT)
         elif what is Deadline.STALL:

@@ -147,7 +147,7 @@ class WebSocketShell(asyncio.Protocol):
             if self._answer is not None:
                 self._transport.write(self._answer)
             self._transport.close()
-            if self._paused:
+            if self.unsent():
                 # Closing waits for what is unsent, and a peer that does not read would keep the descriptor.
                 asyncio.get_running_loop().call_later(_UNSENT_S, self._transport.abort)
 
