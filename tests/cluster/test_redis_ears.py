@@ -72,6 +72,13 @@ class TestHearing:
         await until(lambda: listener.heard)
         assert listener.heard == [b"found"]
 
+    async def test_whoever_waits_for_a_channel_that_is_left_waits_no_more(self, listener: Listener) -> None:
+        listener.ears.listen("tea", listener.heard.append)
+        waiting = asyncio.ensure_future(listener.ears.hears("tea"))
+        await asyncio.sleep(0)
+        listener.ears.leave("tea")
+        await asyncio.wait_for(waiting, 20)
+
     async def test_thousands_of_channels_are_heard_again_after_a_restart(
         self, server: RunningRedis, listener: Listener
     ) -> None:

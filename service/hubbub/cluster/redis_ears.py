@@ -91,10 +91,12 @@ class Ears:
         if self._takes.pop(name, None) is not None:
             self._heard.discard(name)
             self._say(b"UNSUBSCRIBE", name)
+            self._let_go(name)
 
     async def hears(self, channel: str) -> None:
-        """Return when this channel, which is listened to, is heard: what is said now arrives. Raises `unavailable`
-        when the connection is lost before that, or `close` is called.
+        """Return when this channel, which is listened to, is heard: what is said now arrives. Returns as well when
+        somebody leaves it meanwhile, for then no answer would ever come. Raises `unavailable` when the connection is
+        lost before that, or `close` is called.
         """
         name = channel.encode()
         if name not in self._heard:
@@ -188,6 +190,12 @@ class Ears:
     def _confirm(self, name: bytes) -> None:
         """This channel is heard."""
         self._heard.add(name)
+        for future in self._waiting.pop(name, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def _let_go(self, name: bytes) -> None:
+        """Nobody has to wait for this channel any more."""
         for future in self._waiting.pop(name, ()):
             if not future.done():
                 future.set_result(None)

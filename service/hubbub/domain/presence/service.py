@@ -328,7 +328,7 @@ class Presence:
             await self._registry.watch(uid)
             reading = await self._registry.room(uid)
             now = self._begin()
-            if self._core.read(uid, reading, now):
+            if self._core.is_watched(uid) and self._core.read(uid, reading, now):
                 self._read_at[uid] = now
 
     async def _announce(self) -> None:
