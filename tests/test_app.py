@@ -83,6 +83,8 @@ class TestRunning:
         assert 'hubbub_events_total{code="bad_request",event="unknown"} 1.0' in text
         assert 'hubbub_connections{namespace="/chat"} 1.0' in text
         assert "hubbub_users 1.0" in text
+        assert 'hubbub_readiness{status="ready"} 1.0' in text
+        assert "hubbub_cluster_hears" not in text
 
     async def test_history_and_membership_outlive_a_restart(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as service:

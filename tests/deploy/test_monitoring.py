@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,8 @@ from tests.support.tree import ROOT
 
 TABLE: Final = re.compile(r"^\| `(hubbub_\w+)` \| (\w+) \|", re.MULTILINE)
 OTHERS: Final = {"up"}
+PROMTOOL: Final = shutil.which("promtool")
+CASES: Final = Path(__file__).with_name("alerts.yml")
 OUTSIDE: Final = {"instance", "job", "le", "pod", "namespace", "exported_namespace"}
 """What Prometheus itself adds."""
 LABELS: Final = {
@@ -133,6 +137,10 @@ class TestRules:
         names = [rule["alert"] for rule in alerts()]
         assert len(set(names)) == len(names) > 5
 
+    def test_there_is_a_case_for_each(self) -> None:
+        told = set(re.findall(r"\bHubbub\w+", CASES.read_text(encoding="utf-8")))
+        assert told == {rule["alert"] for rule in alerts()}
+
     def test_prometheus_loads_them_and_asks_every_node(self) -> None:
         config = one_document(DEPLOY / "prometheus" / "prometheus.yml")
         assert all((DEPLOY / "prometheus" / name).exists() for name in config["rule_files"])
@@ -186,6 +194,33 @@ class TestTheNumberThatScales:
         assert scaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == rule["name"]["as"]
         assert wrong(rule["seriesQuery"]) == []
         assert rule["name"]["as"] in metrics()
+
+
+if PROMTOOL is not None:  # Debian's package starts a server wherever it is installed; where it is absent, so are these.
+
+    class TestPrometheusItself:
+        def said(self, *arguments: str | Path) -> str:
+            """What is wrong, in its words."""
+            assert PROMTOOL is not None
+            done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=60, check=False)
+            return "" if done.returncode == 0 else done.stdout + done.stderr
+
+        def test_it_takes_the_configuration_and_the_rules(self) -> None:
+            assert self.said("check", "config", DEPLOY / "prometheus" / "prometheus.yml") == ""
+
+        def test_each_alert_comes_when_it_should_and_not_for_what_heals_by_itself(self) -> None:
+            assert self.said("test", "rules", CASES) == ""
+
+        def test_it_understands_every_panel(self, tmp_path: Path) -> None:
+            asked = [
+                target["expr"].replace("$__rate_interval", "1m").replace("$instance", "n1|n2")
+                for panel in panels()
+                for target in panel["targets"]
+            ]
+            rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(asked)]
+            path = tmp_path / "panels.json"  # Which is YAML too.
+            path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+            assert self.said("check", "rules", path) == ""
 
 
 def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:

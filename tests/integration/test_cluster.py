@@ -67,11 +67,19 @@ class Cluster:
             assert not client.disconnected.is_set()
 
     async def until_ready(self, service: RunningService, status: str, *, within_s: float = 20) -> list[str]:
+        """Until this is told by it and by its metrics; returns the reasons."""
         async with aiohttp.ClientSession() as session, asyncio.timeout(within_s):
             while True:
                 async with session.get(f"{service.url}/readyz") as response:
                     answer = await response.json()
-                    if answer["status"] == status:
+                if answer["status"] == status:
+                    async with session.get(f"{service.url}/metrics") as response:
+                        metrics = await response.text()
+                    told = [
+                        f'hubbub_readiness{{status="{status}"}} 1.0',
+                        f"hubbub_cluster_hears {float(status == 'ready')}",
+                    ]
+                    if all(line in metrics for line in told):  # Else it has changed in between.
                         reasons: list[str] = answer["reasons"]
                         return reasons
                 await asyncio.sleep(0.05)
