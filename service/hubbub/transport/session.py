@@ -457,7 +457,7 @@ class Session:
                 # What it answers waits behind what we do not read, or what it has not read yet. The stall has an end.
                 self.deadline(Deadline.PONG, self.bounds.ping_timeout_s)
             else:
-                # The peer had its time. To wait for its close, too, would show it to others for longer than is promised.
+                # The peer had its time. To wait for its close as well would keep it longer than is promised to others.
                 self.close(PING_TIMEOUT)
                 self.shell.finish()
                 self.lost()
