@@ -1,5 +1,5 @@
-"""Faults on the lines that real nodes have to Redis and to the store. People go on talking on all nodes meanwhile; nobody
-is disconnected, misses anything, or has anything twice or in another order.
+"""Faults on the lines that real nodes have to Redis and to the store. On all nodes people talk on meanwhile; nobody is
+disconnected, misses anything, or has anything twice or in another order.
 """
 
 from __future__ import annotations
