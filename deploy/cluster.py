@@ -30,6 +30,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 START_S: Final = 60.0
 """A small machine starts three interpreters at once in some seconds; a cold disk takes longer."""
 
+START_EACH_S: Final = 3.0
+"""So much longer for each part that starts at the same time: a core takes about a second for each."""
+
 STOP_MARGIN_S: Final = 10.0
 """What a node may take to finish writing after HUBBUB_DRAIN_S; supervisors are told the same."""
 
@@ -173,14 +176,15 @@ class Cluster:
         for part in parts:
             self._parts.append(part)
             part.start()
-        deadline = time.monotonic() + START_S
+        within_s = START_S + START_EACH_S * len(parts)
+        deadline = time.monotonic() + within_s
         waiting = list(parts)
         while waiting := [part for part in waiting if not part.is_ready()]:
             for part in waiting:
                 if (status := part.ended()) is not None:
                     raise ClusterError(f"{part.name} {how_it_ended(status)}; {part.log} ends so:\n{part.last_words()}")
                 if time.monotonic() > deadline:
-                    raise ClusterError(f"{part.name} is not ready after {START_S:g} s; see {part.log}.")
+                    raise ClusterError(f"{part.name} is not ready after {within_s:g} s; see {part.log}.")
             if self._heard(0.05) in ENDING:
                 raise KeyboardInterrupt
 
@@ -425,7 +429,9 @@ def alone(directory: Path) -> Iterator[TextIO]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make cluster", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--directory", type=Path, default=ROOT / "var" / "cluster", help="for logs, pids and data")
-    parser.add_argument("--nodes", type=int, choices=range(1, 10), default=3, help="how many; 3 by default")
+    parser.add_argument(
+        "--nodes", type=int, choices=range(1, 100), default=3, metavar="N", help="1 to 99; 3 by default"
+    )
     given = parser.parse_args()
     directory: Path = given.directory.absolute()
     (directory / "run").mkdir(parents=True, exist_ok=True)

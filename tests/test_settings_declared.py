@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -78,6 +79,14 @@ class TestPaths:
     def test_a_state_directory_that_is_not_absolute_is_ignored(self) -> None:
         environ = {"XDG_STATE_HOME": "state", "HOME": "/home/ada"}
         assert default_store(environ) == "sqlite:////home/ada/.local/state/hubbub/hubbub.db"
+
+    def test_a_user_without_a_home_has_it_where_the_process_was_started(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # Nobody, as a container's user may be.
+        monkeypatch.chdir(tmp_path)
+        assert default_store({}) == f"sqlite:///{tmp_path}/hubbub/hubbub.db"
 
 
 class TestSecrets:

@@ -42,10 +42,15 @@ _DAY_S: Final = 86400
 
 
 def default_store(environ: Mapping[str, str]) -> str:
-    """The store of a user who named none: the XDG state directory; a relative XDG path is ignored, as XDG asks."""
+    """The store of a user who named none: the XDG state directory; a relative XDG path is ignored, as XDG asks. A user
+    without a home, such as a number that a container runs as, has it where the process was started.
+    """
     state = Path(environ.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():
-        state = Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+        try:
+            state = Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+        except RuntimeError:
+            state = Path.cwd()
     return f"sqlite:///{state / 'hubbub' / 'hubbub.db'}"
 
 
