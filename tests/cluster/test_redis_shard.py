@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RunningCluster]:
-    with running_cluster() as running:
+    with running_cluster(is_whole=False) as running:
         yield running
 
 
@@ -24,7 +24,9 @@ def cluster() -> Iterator[RunningCluster]:
 def old_cluster() -> Iterator[RunningCluster]:
     """Servers that do not know the commands of sharded channels, as before Redis 7."""
     names = ("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH")
-    with running_cluster(*(word for name in names for word in ("--rename-command", name, ""))) as running:
+    with running_cluster(
+        *(word for name in names for word in ("--rename-command", name, "")), is_whole=False
+    ) as running:
         yield running
 
 

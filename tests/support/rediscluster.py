@@ -70,25 +70,28 @@ class RunningCluster:
             self.ask(self.masters[number], "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
 
     def form(self) -> None:
+        """Make one cluster of the servers, and return when all of them know all."""
         for number, master in enumerate(self.masters):
             self.ask(master, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             self.ask(master, "CLUSTER", "ADDSLOTSRANGE", *self.slots(number))
         first = self.masters[0]
         for server in self.servers[1:]:
             self.ask(server, "CLUSTER", "MEET", "127.0.0.1", first.port, _bus_port(first))
-        self.wait_agreed(len(self.servers))
+        known, assigned = str(len(self.servers)), str(SLOTS)
+        self._wait_told(cluster_known_nodes=known, cluster_slots_assigned=assigned)
         for master, replica in zip(self.masters, self.replicas, strict=bool(self.replicas)):
             self.ask(replica, "CLUSTER", "REPLICATE", self.ask(master, "CLUSTER", "MYID"))
         _wait(lambda: all(self.facts(each, "replication").get("master_link_status") == "up" for each in self.replicas))
         _wait(lambda: all(self._replicas_known(server) == len(self.replicas) for server in self.servers))
 
-    def wait_agreed(self, count: int) -> None:
-        """Return when every server knows so many, and all slots are somebody's."""
+    def wait_whole(self) -> None:
+        """Return when every server takes commands on keys; channels it carries before that. A master that has just been
+        started waits for two seconds.
+        """
+        self._wait_told(cluster_state="ok")
 
-        def is_agreed(told: dict[str, str]) -> bool:
-            return told["cluster_state"] == "ok" and told["cluster_known_nodes"] == str(count)
-
-        _wait(lambda: all(is_agreed(self.counts(server)) for server in self.servers))
+    def _wait_told(self, **what: str) -> None:
+        _wait(lambda: all(what.items() <= self.counts(server).items() for server in self.servers))
 
     def _replicas_known(self, server: RunningRedis) -> int:
         """How many replicas a server knows of all masters: each entry of CLUSTER SLOTS has them behind its master."""
@@ -144,9 +147,11 @@ def running_member() -> Iterator[RunningRedis]:
 
 @contextlib.contextmanager
 def running_cluster(
-    *options: str, with_replicas: bool = False, node_timeout_ms: int = 2000
+    *options: str, with_replicas: bool = False, node_timeout_ms: int = 2000, is_whole: bool = True
 ) -> Iterator[RunningCluster]:
-    """Three masters, with a replica for each if wanted, that have agreed. `options` are further ones of each server."""
+    """Three masters, with a replica each if wanted, that know each other. `options` are further ones of each server;
+    without `is_whole` they may not take commands on keys yet.
+    """
     # A replica that has not been pinged by its master once is in no map of slots yet.
     at_once = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
     own = ("--cluster-node-timeout", str(node_timeout_ms), *at_once, *options)
@@ -159,4 +164,6 @@ def running_cluster(
             servers.append(server)
         cluster = RunningCluster(servers[:3], servers[3:])
         cluster.form()
+        if is_whole:
+            cluster.wait_whole()
         yield cluster
