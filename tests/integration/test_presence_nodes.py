@@ -17,11 +17,16 @@ from tests.support.linked import Cluster, Watcher, running_cluster
 from tests.support.links import running_link
 from tests.support.waiting import until
 
+HEARTBEAT: Final = {"ping_interval_s": 2, "ping_timeout_s": 3}
 HEARTBEAT_S: Final = 2 + 3
 """Of the nodes here. By default it is 30, so that a pulled cable shows after 45 s."""
 
 GRACE_S: Final = 15.0
 LEASE_S: Final = 15.0
+PARTED_S: Final = 20.0
+LATE_S: Final = 12.0
+"""After the end of a node that was stopped: later than what was known of its lease would hold, and soon enough."""
+
 AT_ONCE_S: Final = 2.0
 SLACK_S: Final = 3.0
 """What tests beside these may take of the machine."""
@@ -29,7 +34,7 @@ SLACK_S: Final = 3.0
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path, ping_interval_s=2, ping_timeout_s=3) as cluster:
+    async with running_cluster(tmp_path, **HEARTBEAT) as cluster:
         yield cluster
 
 
@@ -68,6 +73,11 @@ class Cast:
         return self.w1.times("left", user)[-1] - began
 
 
+async def back_late(cast: Cast, user: str, began: float) -> ChatClient:
+    await asyncio.sleep(began + LATE_S - time.monotonic())
+    return await cast.enter(user, "n1")
+
+
 async def goodbye(client: ChatClient) -> None:
     """A Socket.IO DISCONNECT. The library's own `disconnect` closes a WebSocket before it has written it."""
     await client.sio.eio.send("1/chat,")
@@ -90,9 +100,11 @@ class TestPresence:
         names = ("bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ivy")
         on_n2 = {user: await cast.enter(user, "n2") for user in names}
         on_n3 = {user: await cast.enter(user, "n3") for user in ("jan", "kim")}
+        await cluster.start("n4", **HEARTBEAT)
+        on_n4 = {user: await cast.enter(user, "n4") for user in ("oli", "quin")}
         two = await cast.enter("fay", "n1")
         await cast.enter("liv", "n1", port=wire.port)
-        everybody = {"ada", "liv", *on_n2, *on_n3}
+        everybody = {"ada", "liv", *on_n2, *on_n3, *on_n4}
         await until(lambda: w1.present == w3.present == everybody)
 
         # What is said on purpose shows at once, on every node.
@@ -112,41 +124,40 @@ class TestPresence:
         assert w1.present == w3.present == everybody - {"bob", "cyd"}
 
         # What breaks has its grace, on a node that stays, and what a cable is pulled from has its heartbeat before.
-        # Meanwhile a node is killed and another freezes.
+        # Meanwhile a node is killed, another freezes, and one is deployed.
         broken = [await cast.enter(user, "n1") for user in ("max", "ned")]
         await until(lambda: {"max", "ned"} <= w1.present)
+        assert await cluster.nodes["n4"].stop() == 0
         began = time.monotonic()
         for client in broken:
             await breaks(client)
         wire.stall()
         cluster.nodes["n2"].process.kill()
         cluster.nodes["n3"].process.send_signal(signal.SIGSTOP)
+        limits = {"max": GRACE_S, "liv": HEARTBEAT_S + GRACE_S, "quin": PARTED_S}
+        limits |= dict.fromkeys(("dan", "fay", "gus", "hal", "jan"), LEASE_S)
         try:
             back = [await cast.enter(user, "n1") for user in ("ned", "eve", "ivy", "kim")]
-            took = dict(
-                zip(
-                    ("max", "liv", "dan", "fay", "gus", "hal", "jan"),
-                    await asyncio.gather(
-                        cast.gone("max", began, GRACE_S),
-                        cast.gone("liv", began, HEARTBEAT_S + GRACE_S),
-                        *(cast.gone(user, began, LEASE_S) for user in ("dan", "fay", "gus", "hal", "jan")),
-                    ),
-                    strict=True,
-                )
+            times, late, _ = await asyncio.gather(
+                asyncio.gather(*(cast.gone(user, began, limit) for user, limit in limits.items())),
+                back_late(cast, "oli", began),
+                cluster.start("n4", **HEARTBEAT),
             )
+            took = dict(zip(limits, times, strict=True))
             assert took["max"] > GRACE_S - 1
             assert took["liv"] > GRACE_S
-            assert w1.present == {"ada", "ned", "eve", "ivy", "kim"}
-            for user in ("ada", "ned", "eve", "ivy", "kim"):
+            assert took["quin"] > LATE_S
+            assert w1.present == {"ada", "ned", "eve", "ivy", "kim", "oli"}
+            for user in w1.present:
                 assert w1.times("left", user) == [], user
-            assert not any(client.disconnected.is_set() for client in (cast.ada, *back))
+            assert not any(client.disconnected.is_set() for client in (cast.ada, late, *back))
         finally:
             cluster.nodes["n3"].process.send_signal(signal.SIGCONT)
 
         # The one that froze says again who is there, and is told of the others.
         await cluster.wait_ready(["n3"])
-        late = await cast.enter("pat", "n3")
+        pat = await cast.enter("pat", "n3")
         await until(lambda: "pat" in w1.present)
         w4 = await stack.enter_async_context(Watcher.watching(cluster, "n3", "tea"))
         await until(lambda: {"ada", "ned", "eve", "ivy", "kim", "pat"} <= w4.present)
-        assert not late.disconnected.is_set()
+        assert not pat.disconnected.is_set()

@@ -20,9 +20,9 @@ import pytest
 import socketio
 from redis.asyncio import Redis
 
-from tests.support.chaos_relay import Relay
 from tests.support.chat import ChatClient, chat_client
 from tests.support.javascript import javascript_client
+from tests.support.links import running_link
 from tests.support.mongodb import MongoProcess
 from tests.support.nginx_clients import handshake
 from tests.support.rolling_site import Site, running_site
@@ -113,18 +113,16 @@ class TestADeafNode:
     async def test_a_node_that_alone_hears_nothing_says_so_and_its_clients_miss_nothing(
         self, site: Site, stack: AsyncExitStack
     ) -> None:
-        relay = Relay(site.redis.port)
-        await relay.start()
-        stack.push_async_callback(relay.stop)
+        link = await stack.enter_async_context(running_link(site.redis.port))
         await site.stop("n2")
-        await site.start("n2", redis_port=relay.port)
+        await site.start("n2", redis_port=link.port)
         await site.wait_ready()
         ada = await enter(stack, site, "ada", "n1")
         bob = await enter(stack, site, "bob", "n2")
         await ada.ok("room:create", {"kind": "public", "id": "tea", "title": "Tea"})
         await ada.ok("room:join", {"room": "tea"})
         await bob.ok("room:join", {"room": "tea"})
-        relay.delay_s = 3600
+        link.stall()
         for number in range(3):
             await ada.ok("message:send", {"room": "tea", "key": f"a{number}", "body": f"{number}"})
             await bob.ok("message:send", {"room": "tea", "key": f"b{number}", "body": f"{number}"})
@@ -134,7 +132,7 @@ class TestADeafNode:
             revs = [message["rev"] for message in await client.wait_count("message", 6)]
             assert revs == [1, 2, 3, 4, 5, 6]
             assert not client.disconnected.is_set()
-        relay.delay_s = 0
+        link.heal()
         await site.wait_ready(["n2"])
 
     async def test_a_node_whose_redis_connection_is_cut_again_and_again_misses_nothing(
@@ -212,6 +210,8 @@ class TestReconnectStorms:
         swapped = sum(abs(order.index(number) - planned.index(number)) for number in range(len(clients)))
         assert swapped <= len(clients), "let go in another order than was told"
         assert max(gone.values()) - min(gone.values()) > 2
+        # By the plan it is 6 or 7 in a second. As many again may be this machine's doing.
+        assert max(sum(begin <= at < begin + 1 for at in gone.values()) for begin in gone.values()) < 14, gone
 
 
 class TestWhatIsWrittenWhileAway:
@@ -281,7 +281,7 @@ class TestPresence:
     async def test_nobody_is_seen_leaving_who_comes_back_from_a_node_that_is_deployed(
         self, site: Site, stack: AsyncExitStack
     ) -> None:
-        """That it holds for 15 s and not longer is shown in virtual time (`tests/domain/presence/test_service.py`)."""
+        """That it holds for 15 s is shown by `tests/integration/test_presence_nodes.py`."""
         clients = {user: await enter(stack, site, user, node) for user, node in (("ada", "n1"), ("bob", "n2"))}
         await clients["bob"].ok("room:create", {"kind": "public", "id": "tea", "title": "Tea"})
         for client in clients.values():

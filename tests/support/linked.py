@@ -34,7 +34,7 @@ PATIENCE_S: Final = 30.0
 class Cluster:
     """`nodes`, and the lines `to_redis` and `to_store` of each, by name."""
 
-    def __init__(self, directory: Path, mongo: MongoProcess, redis: RunningRedis) -> None:
+    def __init__(self, directory: Path, mongo: MongoProcess, redis: RunningRedis, stack: AsyncExitStack) -> None:
         self.nodes: dict[str, RunningService] = {}
         self.to_redis: dict[str, Link] = {}
         self.to_store: dict[str, Link] = {}
@@ -42,8 +42,14 @@ class Cluster:
         self.store = with_database(mongo.uri, "linked")
         self._directory = directory
         self._mongo = mongo
+        self._stack = stack
 
     async def start(self, name: str, **settings: Any) -> RunningService:
+        """Start a node, or one that was stopped again. Returns when it listens."""
+        if name not in self.to_redis:
+            seed = len(self.to_redis)
+            self.to_redis[name] = await self._stack.enter_async_context(running_link(self.redis.port, seed=seed))
+            self.to_store[name] = await self._stack.enter_async_context(running_link(self._mongo.port, seed=seed))
         home = self._directory / name
         home.mkdir(exist_ok=True)
         node = await start_service(
@@ -238,10 +244,7 @@ async def running_cluster(directory: Path, **settings: Any) -> AsyncIterator[Clu
     async with AsyncExitStack() as stack:
         mongo = stack.enter_context(own_mongo(directory / "mongo"))
         redis = stack.enter_context(running_redis())
-        cluster = Cluster(directory, mongo, redis)
-        for seed, name in enumerate(NAMES):
-            cluster.to_redis[name] = await stack.enter_async_context(running_link(redis.port, seed=seed))
-            cluster.to_store[name] = await stack.enter_async_context(running_link(mongo.port, seed=seed))
+        cluster = Cluster(directory, mongo, redis, stack)
         try:
             await asyncio.gather(*(cluster.start(name, **settings) for name in NAMES))
             await cluster.wait_ready()
