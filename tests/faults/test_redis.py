@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.support.chaos_relay import Relay
 from tests.support.faults import Stack, seen_on_stock
 from tests.support.faults_redis import Pair, pair
+from tests.support.links import Link
 from tests.support.redisserver import RunningRedis, running_redis
 
 
@@ -55,17 +55,17 @@ class TestRedisThatFails:
     async def test_f7_a_listener_that_is_cut_off_behind_a_living_connection_finds_out(
         self, stack: Stack, redis: RunningRedis
     ) -> None:
-        relay = Relay(redis.port)
-        await relay.start()
+        link = Link(redis.port)
+        await link.start()
         try:
             # Stock has as long as ours needs to notice it, and longer.
-            second = f"redis://127.0.0.1:{relay.port}/0"
+            second = f"redis://127.0.0.1:{link.port}/0"
             async with pair(stack, redis, second=second, stock_patience_s=6.0) as both:
-                relay.delay_s = 3600.0
+                link.delay(3600)
                 for number in range(20):
                     await both.nodes.say(number)
                     await asyncio.sleep(0.1)  # Both directions have something that will not arrive.
-                relay.delay_s = 0.0  # For connections that are made from now on.
+                link.delay(0)  # For connections that are made from now on.
                 assert both.nodes.heard == []
                 speak = asyncio.ensure_future(keep_speaking(both.nodes))
                 try:
@@ -74,7 +74,7 @@ class TestRedisThatFails:
                     speak.cancel()
                     await asyncio.wait({speak})
         finally:
-            await relay.stop()
+            await link.stop()
 
     @seen_on_stock("what came behind it is lost")
     async def test_f7_much_at_once_makes_redis_drop_nobody(self, stack: Stack, redis: RunningRedis) -> None:
