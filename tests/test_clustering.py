@@ -26,7 +26,7 @@ class Control:
 
     async def nodes(self) -> list[Beat]:
         self.asked += 1
-        return [Beat("own", "o", 1, self.about()), *self.others]
+        return [Beat("n1", "o", 1, {"status": "ready", **self.about()}), *self.others]
 
 
 def joined(url: str, dropped: list[int] | None = None) -> Joined:
@@ -41,7 +41,8 @@ class TestAlone:
         cluster = join(load({"HUBBUB_NODE": "n1"}, config=None, overrides={}), on_dropped=print)
         assert isinstance(cluster, Alone)
         await cluster.start()
-        cluster.watch(Control())
+        cluster.watch(Control(), lambda: 500)
+        assert not cluster.passes_on()
         assert (cluster.bus, cluster.trouble, cluster.registry.is_lone) == (None, None, True)
         assert cluster.registry.node.name == "n1"
         await cluster.close()
@@ -59,28 +60,43 @@ class TestJoined:
             await cluster.start()
             assert cluster.bus is not None
             await cluster.bus.open(lambda *told: None, on_lost=lambda: None, on_hurry=lambda: None)
-            cluster.watch(control)
+            cluster.watch(control, lambda: 7)
             await until(lambda: cluster.trouble is None)
-            assert control.about() == {"users": 3, "hears": True}
+            assert control.about() == {"users": 3, "hears": True, "sessions": 7}
             await cluster.close()
             await cluster.close()
 
     async def test_deaf_among_the_deaf_it_takes_newcomers_and_deaf_among_the_hearing_it_does_not(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clustering, "DEAF_AGAIN_S", 0.02)
+        monkeypatch.setattr(clustering, "ASK_S", 0.02)
         cluster, control = joined("redis://127.0.0.1:1/0"), Control()
         await cluster.start()
         assert cluster.bus is not None
         await cluster.bus.open(lambda *told: None, on_lost=lambda: None, on_hurry=lambda: None)
-        cluster.watch(control)
+        cluster.watch(control, lambda: 7)
         control.others = [Beat("n2", "p", 1, {"hears": False}), Beat("n3", "q", 1, {})]
         await until(lambda: control.asked > 2)
         trouble = cluster.trouble
         assert trouble is not None
         assert trouble[1] is False
+        assert not cluster.passes_on()
         control.others = [Beat("n2", "p", 1, {"hears": True})]
         await until(lambda: (cluster.trouble or ("", False))[1])
+        assert cluster.passes_on()
         control.others = []
         await until(lambda: not (cluster.trouble or ("", True))[1])
+        await cluster.close()
+
+    async def test_it_passes_newcomers_on_by_what_it_has_now_and_what_the_others_said_last(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clustering, "ASK_S", 0.02)
+        cluster, control, sessions = joined("redis://127.0.0.1:1/0"), Control(), [100]
+        control.others = [Beat("n2", "p", 1, {"status": "ready", "sessions": 0})]
+        cluster.watch(control, lambda: sessions[0])
+        assert not cluster.passes_on()
+        await until(cluster.passes_on)
+        sessions[0] = 20
+        assert not cluster.passes_on()
         await cluster.close()

@@ -240,7 +240,8 @@ class Service:
         self.wire.refuse_newcomers("This node is starting.")
         self._stack.push_async_callback(self.cluster.close)
         await self.cluster.start()
-        self.cluster.watch(self.chat.control)
+        self.cluster.watch(self.chat.control, lambda: len(self.wire.eio.sessions))
+        self.wire.eio.passes_on = self.cluster.passes_on
         await self._stack.enter_async_context(self._store())
         if self.rules is not None:
             self.rules.start()

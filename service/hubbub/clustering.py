@@ -16,6 +16,7 @@ import structlog
 from hubbub.cluster.base import LEASE_MS, Node, Registry
 from hubbub.cluster.bus import Bus
 from hubbub.cluster.memory import LoneRegistry
+from hubbub.domain.shares import Shares
 from hubbub.errors import HubbubError, StoreError
 from hubbub.history.base import Beat
 from hubbub.settings import Settings
@@ -27,8 +28,10 @@ _log = structlog.get_logger("hubbub.cluster")
 
 CLAIM_AGAIN_S: Final = 0.5
 
-DEAF_AGAIN_S: Final = 2.0
-"""How often a node that hears nothing asks whether others do."""
+ASK_S: Final = 2.0
+"""How often a node reads what the others tell of themselves: whether they hear, and how many sessions they have. It is
+one small query, and what it brings is up to 3.3 s old.
+"""
 
 _DEAF: Final = "Redis does not carry what other nodes say; it is read from the store, some seconds late"
 _ALONE_DEAF: Final = "other nodes hear each other by Redis, and this one does not"
@@ -52,8 +55,13 @@ class Cluster(Protocol):
     async def start(self) -> None:
         """Begin. Raises `StoreError` if another process has this node's name."""
 
-    def watch(self, control: Any) -> None:
-        """Tell the others in this node's beats whether it hears, and ask whether they do when it does not."""
+    def watch(self, control: Any, count: Callable[[], int]) -> None:
+        """Tell the others in this node's beats whether it hears and how many sessions it has open, which `count` says,
+        and read what they tell.
+        """
+
+    def passes_on(self) -> bool:
+        """Whether a newcomer who can as well go to another node should."""
 
     async def close(self) -> None:
         """Safe to call twice."""
@@ -75,8 +83,12 @@ class Alone:
     async def start(self) -> None:
         """There is nothing to begin."""
 
-    def watch(self, control: Any) -> None:
+    def watch(self, control: Any, count: Callable[[], int]) -> None:
         """Nobody has to know."""
+
+    def passes_on(self) -> bool:
+        """There is nobody to whom."""
+        return False
 
     async def close(self) -> None:
         """Nothing was begun."""
@@ -108,6 +120,8 @@ class Joined:
         self.manager: Manager = SharedManager(say=self._bus.say, listen=self._ears.listen)
         self._task: asyncio.Task[None] | None = None
         self._others_hear = False
+        self._shares = Shares(node.name)
+        self._count: Callable[[], int] = lambda: 0
 
     async def start(self) -> None:
         """Listen, and claim the name. A name whose holder was killed is free when its lease is over."""
@@ -125,10 +139,20 @@ class Joined:
                     raise StoreError(f"{error.message} Give each node a HUBBUB_NODE of its own.") from None
             await asyncio.sleep(CLAIM_AGAIN_S)
 
-    def watch(self, control: _Control) -> None:
+    def watch(self, control: _Control, count: Callable[[], int]) -> None:
         tell = control.about
-        control.about = lambda: {**tell(), "hears": self._bus.hears}
+        control.about = lambda: {**tell(), "hears": self._bus.hears, "sessions": count()}
+        self._count = count
         self._task = asyncio.ensure_future(self._watch(control))
+
+    def passes_on(self) -> bool:
+        """A node that alone is deaf does so with everybody: it is no place for newcomers, and Nginx does not ask after
+        its health. Else it depends on what the others have.
+        """
+        trouble = self.trouble
+        if trouble is not None and trouble[1]:
+            return True
+        return self._shares.is_exceeded(self._count(), now_s=asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -151,13 +175,13 @@ class Joined:
 
     async def _watch(self, control: _Control) -> None:
         while True:
-            await asyncio.sleep(DEAF_AGAIN_S)
+            await asyncio.sleep(ASK_S)
             others = False
-            if not self._bus.hears:
-                # With the store away as well nobody can say, and nobody is better off elsewhere.
-                with contextlib.suppress(HubbubError):
-                    nodes = await control.nodes()
-                    others = any(beat.about.get("hears") is True for beat in nodes)
+            # With the store away nobody can say, and nobody is better off elsewhere.
+            with contextlib.suppress(HubbubError):
+                nodes = await control.nodes()
+                self._shares.learn(nodes, now_s=asyncio.get_running_loop().time())
+                others = not self._bus.hears and any(beat.about.get("hears") is True for beat in nodes)
             self._others_hear = others
 
 

@@ -192,6 +192,32 @@ class TestRefusals:
         await peer.post('42/chat,7["echo"]')
         assert b"43/chat,7" in (await peer.poll()).body
 
+    async def test_a_node_with_more_than_its_share_passes_on_whom_a_balancer_can_bring_elsewhere(
+        self, tiny: Wire
+    ) -> None:
+        full = [False]
+        tiny.server.eio.passes_on = lambda: full[0]
+        for query, headers, status in ((POLLING, {}, 200), (WEBSOCKET, UPGRADE, 101)):
+            asked = {**headers, "Origin": GOOD, "Hubbub-Pass-On": "1"}
+            full[0] = True
+            before = len(tiny.server.eio.sessions)
+            answer = await http(tiny.port, "GET", query, headers=asked)
+            assert (answer.status, answer.headers["retry-after"]) == (404, "1")
+            assert answer.headers["access-control-allow-origin"] == GOOD
+            assert len(tiny.server.eio.sessions) == before
+            async with opened(tiny.port) as (reader, writer):
+                writer.write(request_bytes(query, headers))  # Without the balancer's word it takes whoever comes.
+                assert (await reader.readline()).split()[1] == str(status).encode()
+            full[0] = False
+            async with opened(tiny.port) as (reader, writer):
+                writer.write(request_bytes(query, asked))
+                assert (await reader.readline()).split()[1] == str(status).encode()
+
+    async def test_a_node_that_is_being_shut_down_says_so_also_if_it_is_full(self, tiny: Wire) -> None:
+        tiny.server.eio.passes_on = lambda: True
+        tiny.server.refuse_newcomers()
+        assert (await http(tiny.port, "GET", POLLING, headers={"Hubbub-Pass-On": "1"})).status == 503
+
 
 class TestOrigins:
     async def test_a_page_that_may_is_told_so(self, tiny: Wire) -> None:

@@ -43,6 +43,11 @@ _HANDSHAKES: Final = ("polling", "websocket")
 _DEFLATE_ANSWER: Final = (
     b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 )
+_ASKS_OTHERS: Final = "Hubbub-Pass-On"
+"""A balancer that sends this asks another node if we say no, and asks again without it if all have said no. Whoever
+sends it on their own account is refused where others are taken, and that is all.
+"""
+
 _RANDOM_BYTES: Final = 15
 """120 bits in an id: whoever knows one can speak as its client."""
 
@@ -72,6 +77,8 @@ class Engine:
         self.wheel = Wheel()
         self.accepting = True
         self.refusal = ""
+        self.passes_on: Callable[[], bool] = lambda: False
+        """Whether a newcomer had better go to another node. It is asked only where a balancer says that it has one."""
         self._owner = owner
         self._node = node
         self._allow_origin = allow_origin
@@ -194,6 +201,9 @@ class Engine:
             return _refusal(_BAD_METHOD, headers)
         if not self.accepting:
             return web.Response(status=503, text=self.refusal, headers=headers | {"Retry-After": "1"})
+        if _ASKS_OTHERS in request.headers and self.passes_on():
+            # Nginx goes on behind 503 as well, but takes it for a failure of the node, and leaves the node out for all.
+            return web.Response(status=404, text="Another node has more room.", headers=headers | {"Retry-After": "1"})
         key = _websocket_key(request) if transport == "websocket" else None
         if transport == "websocket" and key is None:
             return _refusal(_BAD_REQUEST, headers)
