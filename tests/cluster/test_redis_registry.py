@@ -133,6 +133,29 @@ class TestWord:
         assert [(await node.renew()).missed for _ in range(2)] == [True, False]
 
 
+class TestManyNodes:
+    async def test_however_many_there_are_a_node_has_few_connections_and_no_reading_fails(
+        self, server: RunningRedis, nodes: Open
+    ) -> None:
+        for number in range(30):
+            other, _ = await nodes(f"n{number}", "1")
+            await other.announce([here(1, f"user-{number}", *(f"room-{each}" for each in range(30)))])
+        client = Redis.from_url(server.url)
+        reader, _ = await nodes("reader", "1")
+        before = int((await client.info("clients"))["connected_clients"])
+        readings, users, renewal = await asyncio.gather(
+            asyncio.gather(*(reader.room(f"room-{number}") for number in range(30))),
+            asyncio.gather(*(reader.users([f"user-{number}"]) for number in range(30))),
+            reader.renew(),
+        )
+        more = int((await client.info("clients"))["connected_clients"]) - before
+        await client.aclose()
+        assert {len(reading.announcements) for reading in readings} == {30}
+        assert [list(each) for each in users] == [[f"user-{number}"] for number in range(30)]
+        assert len(renewal.living) == 30
+        assert more <= 10
+
+
 class TestTheEnd:
     async def test_what_a_node_left_that_handed_its_name_over_is_swept_away_by_another(
         self, server: RunningRedis, nodes: Open

@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.read_concern import ReadConcern
 
 from hubbub.errors import HubbubError, StoreError
-from hubbub.history.mongo_server import INDEXES, SCHEMA_VERSION, MongoServer, place
+from hubbub.history.mongo_server import INDEXES, POOL_MOST, SCHEMA_VERSION, MongoServer, place
 
 
 @pytest.fixture
@@ -49,6 +49,14 @@ class TestConnecting:
             assert collection.write_concern == WriteConcern(w="majority", j=True)
             assert collection.read_concern == ReadConcern("majority")
             assert collection.read_preference == ReadPreference.PRIMARY
+        await server.close()
+
+    @pytest.mark.parametrize(("option", "most"), [("", POOL_MOST), ("?maxPoolSize=7", 7), ("?maxpoolsize=200", 200)])
+    async def test_its_connections_are_few_unless_the_address_says_how_many(
+        self, mongo_uri: str, option: str, most: int
+    ) -> None:
+        server = MongoServer(mongo_uri + option)
+        assert server.client.options.pool_options.max_pool_size == most
         await server.close()
 
     async def test_a_store_of_a_newer_version_is_left_alone(self, server: MongoServer) -> None:

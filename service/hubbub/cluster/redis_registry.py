@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, cast
 
@@ -34,7 +35,7 @@ from hubbub.cluster.base import (
     Share,
     Status,
 )
-from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_address import CALL_S, RedisAddress
 from hubbub.cluster.redis_ears import Ears
 from hubbub.errors import HubbubError
 
@@ -49,6 +50,12 @@ _CHANNEL: Final = "hubbub:presence:"
 _SWEPT_ROOMS: Final = 200
 _HEARD_MOST: Final = 4096
 _USERS_AT_ONCE: Final = 1000
+
+AT_ONCE: Final = 4
+"""How many other nodes are asked about at the same time, for the lease and for what clients want to see. Each call has
+a connection while it lasts; the driver keeps it then, and has no more than a hundred. All at once, twenty nodes had
+420 of them, and when clients began to watch six rooms at the same time, reading them failed.
+"""
 
 PART_S: Final = 0.5
 """How long a node that ends waits for Redis to take note of it."""
@@ -77,6 +84,8 @@ class RedisRegistry:
         self._watched: set[str] = set()
         self._heard: OrderedDict[tuple[str, str, int], None] = OrderedDict()
         self._sweeping: set[asyncio.Task[None]] = set()
+        self._renewing = asyncio.Semaphore(AT_ONCE)
+        self._reading = asyncio.Semaphore(AT_ONCE)
         self._has_taken = False
         self._has_missed = False
 
@@ -124,9 +133,10 @@ class RedisRegistry:
             raise HubbubError("unavailable", "Another process has taken this node's name meanwhile.", retry_after=1)
         if taken == 2:
             await self._call(self._client.hset(NODES, _member(self._node), 0))
-        nodes = await self._others()
-        found = await asyncio.gather(*(self._run("living", [_lease(name)]) for name in sorted({n.name for n in nodes})))
-        held = {name: answer for name, answer in zip(sorted({n.name for n in nodes}), found, strict=True) if answer}
+        nodes = await self._others(self._renewing)
+        names = sorted({node.name for node in nodes})
+        found = await self._of_each("living", names, lambda name: (), self._renewing)
+        held = {name: answer for name, answer in zip(names, found, strict=True) if answer}
         living: dict[Node, int] = {}
         for node in nodes:
             boot, left = held.get(node.name, (b"", 0))
@@ -158,12 +168,9 @@ class RedisRegistry:
             self._ears.leave(_CHANNEL + uid)
 
     async def room(self, uid: str) -> RoomReading:
-        names = sorted({node.name for node in await self._others()})
-        found = await asyncio.gather(
-            *(
-                self._run("room", [_lease(name)], [f"hubbub:{{{name}}}:said:", f"hubbub:{{{name}}}:in:", uid])
-                for name in names
-            )
+        names = sorted({node.name for node in await self._others(self._reading)})
+        found = await self._of_each(
+            "room", names, lambda name: (f"hubbub:{{{name}}}:said:", f"hubbub:{{{name}}}:in:", uid), self._reading
         )
         announcements: list[tuple[Node, Announcement]] = []
         as_of: dict[Node, int] = {}
@@ -178,13 +185,11 @@ class RedisRegistry:
         return RoomReading(announcements, as_of)
 
     async def users(self, ids: Sequence[str]) -> Mapping[str, Sequence[Share]]:
-        names = sorted({node.name for node in await self._others()})
+        names = sorted({node.name for node in await self._others(self._reading)})
         shares: dict[str, list[Share]] = {}
         for begin in range(0, len(ids), _USERS_AT_ONCE):
             some = list(ids[begin : begin + _USERS_AT_ONCE])
-            found = await asyncio.gather(
-                *(self._run("users", [_lease(name)], [f"hubbub:{{{name}}}:said:", *some]) for name in names)
-            )
+            found = await self._of_each("users", names, functools.partial(_of_users, some), self._reading)
             for answer in found:
                 for user, said in zip(some, answer or (), strict=False):
                     if said:
@@ -200,11 +205,23 @@ class RedisRegistry:
         self._has_taken = taken != 0
         return taken
 
-    async def _others(self) -> list[Node]:
+    async def _others(self, turns: asyncio.Semaphore) -> list[Node]:
         """The other nodes that were here of late, living or not."""
-        members = await self._call(self._client.hkeys(NODES))
+        async with _turn(turns):
+            members = await self._call(self._client.hkeys(NODES))
         nodes = [Node(*member.decode().split(" ", 1)) for member in members]
         return [node for node in nodes if node != self._node]
+
+    async def _of_each(
+        self, script: str, names: Sequence[str], words: Callable[[str], Sequence[Any]], turns: asyncio.Semaphore
+    ) -> list[Any]:
+        """What a script answers about each of these nodes, a few at once."""
+
+        async def of(name: str) -> Any:
+            async with _turn(turns):
+                return await self._run(script, [_lease(name)], words(name))
+
+        return await asyncio.gather(*map(of, names))
 
     async def _run(self, script: str, keys: Sequence[str], words: Sequence[Any] = ()) -> Any:
         return await self._call(self._scripts[script](keys=list(keys), args=list(words)))
@@ -251,6 +268,24 @@ class RedisRegistry:
             await self._call(self._client.hdel(NODES, _member(node)))
         except HubbubError:
             return  # The next renewal sees it again.
+
+
+@contextlib.asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    """Wait for one of them. Raises `HubbubError("unavailable")` if those before take longer than a call may."""
+    try:
+        async with asyncio.timeout(CALL_S):
+            await turns.acquire()
+    except TimeoutError:
+        raise HubbubError("unavailable", "Redis is too slow.", retry_after=1) from None
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _of_users(ids: Sequence[str], name: str) -> Sequence[str]:
+    return (f"hubbub:{{{name}}}:said:", *ids)
 
 
 def _lease(name: str) -> str:
