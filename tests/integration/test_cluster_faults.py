@@ -54,19 +54,26 @@ class TestALineToRedis:
     async def test_a_node_that_alone_does_not_hear_or_is_not_heard_is_deaf_and_its_clients_miss_nothing(
         self, cluster: Cluster, room: Room
     ) -> None:
-        room.talk()
+        room.talk(("ada", "cyd"))
+        began = time.monotonic()
         cluster.to_redis["n2"].stall()
         took = await cluster.wait_ready(["n2"], status="deaf")
         assert took < 2 * BEHIND_S + SLACK_S
         assert await cluster.readiness("n2") == (503, "deaf")
         assert [await cluster.readiness(name) for name in ("n1", "n3")] == [(200, "ready")] * 2
+        # Nobody there has said anything that would show what is missing before it: the store was looked at.
+        for user in ("bob", "pia"):
+            await room.wait_hears(user, began, BEHIND_S + SLACK_S)
+        room.talk(("bob", "pia"))
         # Each way by itself: one hears and cannot speak, one speaks and cannot hear.
+        began = time.monotonic()
         cluster.to_redis["n2"].heal()
         cluster.to_redis["n1"].up.state = "loses"
         cluster.to_redis["n3"].down.state = "loses"
         await cluster.wait_ready(["n2"])
         await cluster.wait_ready(["n1", "n3"], status="deaf")
         assert await cluster.readiness("n2") == (200, "ready")
+        await room.wait_hears("cyd", began + 0.1, BEHIND_S + SLACK_S)
         # And a line that is refused.
         cluster.to_redis["n1"].heal()
         cluster.to_redis["n3"].refuse()

@@ -146,6 +146,18 @@ class Room:
         talkers, self._talkers = self._talkers, []
         await asyncio.gather(*talkers)
 
+    async def wait_hears(self, user: str, since: float, within_s: float) -> None:
+        """Until a client has a message that was acknowledged to somebody else after `since`, monotonic."""
+
+        def hears() -> bool:
+            bodies = [message["body"] for message in reversed(self.clients[user].of("message"))]
+            return any(self.acked.get(body, 0) > since and not body.startswith(user) for body in bodies)
+
+        try:
+            await until(hears, within_s)
+        except TimeoutError:
+            raise AssertionError(f"{user} hears nothing of others within {within_s} s") from None
+
     async def abandon(self) -> None:
         for talker in self._talkers:
             talker.cancel()
