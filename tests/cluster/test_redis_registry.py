@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from hubbub.cluster.base import HANDOVER_MS, PARTING_MS, Announcement, News, Node, Registry, Share
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import Ears
-from hubbub.cluster.redis_registry import PART_S, RedisRegistry
+from hubbub.cluster.redis_registry import NODES, PART_S, RedisRegistry
 from hubbub.errors import HubbubError
 from tests.support.redisserver import RunningRedis, running_redis
 from tests.support.waiting import until
@@ -125,6 +125,18 @@ class TestWord:
         assert {each.user for _, each in reading.announcements} == {f"u{number}" for number in range(1, 3001)}
         assert reading.as_of == {a.node: 3000}
         assert len(await b.users([f"u{number}" for number in range(1, 3001)])) == 3000
+
+    async def test_a_node_that_is_listed_no_more_though_it_lives_lists_itself(
+        self, server: RunningRedis, nodes: Open
+    ) -> None:
+        a, _ = await nodes("a", "1")
+        b, _ = await nodes("b", "1")
+        client = Redis.from_url(server.url)
+        await client.hdel(NODES, "a 1")
+        await client.aclose()
+        assert (await b.renew()).living == {}
+        assert not (await a.renew()).lapsed
+        assert (await b.renew()).living.keys() == {a.node}
 
     async def test_what_may_have_been_lost_with_a_connection_is_told_with_the_next_renewal(self, nodes: Open) -> None:
         node, _ = await nodes("a", "1")

@@ -88,6 +88,7 @@ class RedisRegistry:
         self._reading = asyncio.Semaphore(AT_ONCE)
         self._has_taken = False
         self._has_missed = False
+        self._is_listed = False
 
     @property
     def node(self) -> Node:
@@ -131,9 +132,10 @@ class RedisRegistry:
         taken = await self._take()
         if taken == 0:
             raise HubbubError("unavailable", "Another process has taken this node's name meanwhile.", retry_after=1)
-        if taken == 2:
-            await self._call(self._client.hset(NODES, _member(self._node), 0))
         nodes = await self._others(self._renewing)
+        if not self._is_listed:
+            # Redis lost it, or a node that missed this one swept it away just when it was back.
+            await self._call(self._client.hset(NODES, _member(self._node), 0))
         names = sorted({node.name for node in nodes})
         found = await self._of_each("living", names, lambda name: (), self._renewing)
         held = {name: answer for name, answer in zip(names, found, strict=True) if answer}
@@ -210,6 +212,7 @@ class RedisRegistry:
         async with _turn(turns):
             members = await self._call(self._client.hkeys(NODES))
         nodes = [Node(*member.decode().split(" ", 1)) for member in members]
+        self._is_listed = self._node in nodes
         return [node for node in nodes if node != self._node]
 
     async def _of_each(
