@@ -13,6 +13,7 @@ import ctypes
 import fcntl
 import http.client
 import os
+import re
 import shutil
 import signal
 import socket
@@ -426,12 +427,16 @@ def alone(directory: Path) -> Iterator[TextIO]:
         yield file
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]?", text):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 99")
+    return int(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make cluster", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--directory", type=Path, default=ROOT / "var" / "cluster", help="for logs, pids and data")
-    parser.add_argument(
-        "--nodes", type=int, choices=range(1, 100), default=3, metavar="N", help="1 to 99; 3 by default"
-    )
+    parser.add_argument("--nodes", type=_count, default=3, metavar="N", help="how many, 1 to 99; 3 by default")
     given = parser.parse_args()
     directory: Path = given.directory.absolute()
     (directory / "run").mkdir(parents=True, exist_ok=True)

@@ -408,6 +408,13 @@ class TestRefusals:
         said = self.refusal(tmp_path, store="sqlite:///chat.db")
         assert said == "hubbub: HUBBUB_STORE is no MongoDB, and several nodes cannot share anything else.\n"
 
+    @pytest.mark.parametrize("number", ["0", "100", "-1", "many"])
+    def test_a_number_of_nodes_that_is_none(self, tmp_path: Path, number: str) -> None:
+        command = [*SCRIPT, "--directory", tmp_path, f"--nodes={number}"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environ_of(tmp_path), timeout=60)
+        assert done.returncode == 2
+        assert f"{number} is no number from 1 to 99" in done.stderr
+
     def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
