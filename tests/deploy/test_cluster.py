@@ -410,7 +410,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("number", ["0", "100", "-1", "many"])
     def test_a_number_of_nodes_that_is_none(self, tmp_path: Path, number: str) -> None:
-        command = [*SCRIPT, "--directory", tmp_path, f"--nodes={number}"]
+        command = [*SCRIPT, "--directory", str(tmp_path), f"--nodes={number}"]
         done = subprocess.run(command, capture_output=True, text=True, env=environ_of(tmp_path), timeout=60)
         assert done.returncode == 2
         assert f"{number} is no number from 1 to 99" in done.stderr
