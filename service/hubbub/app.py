@@ -68,6 +68,11 @@ MAX_BATCH_MONGODB: Final = 128
 LET_GO_SHARE: Final = 0.75
 """Of the time for a shutdown, how much clients are let go in. The rest is for what is under way then."""
 
+REQUESTS_S: Final = 0.4
+"""How long plain requests may still take once the clients are gone. What they write was waited for; the rest is pages
+that are half sent, and bodies that do not come. The process ends a second after the time for the shutdown.
+"""
+
 FINISH_S: Final = 1.0
 """What is on its way to the store has this long to get there, also when the time for the shutdown is over."""
 
@@ -258,7 +263,7 @@ class Service:
             registry=self.metrics.registry,
             rest=self.rest,
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=KEEPALIVE_S)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=REQUESTS_S, keepalive_timeout=KEEPALIVE_S)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         for listener in await listening_sockets(self.settings.host, self.settings.port):
