@@ -9,7 +9,7 @@ import pytest
 
 from hubbub import clustering
 from hubbub.clustering import Alone, Joined, join
-from hubbub.errors import StoreError
+from hubbub.errors import HubbubError, StoreError
 from hubbub.history.base import Beat
 from hubbub.settings import load
 from tests.support.redisserver import running_redis
@@ -23,9 +23,12 @@ class Control:
         self.about: Callable[[], Mapping[str, Any]] = lambda: {"users": 3}
         self.others: list[Beat] = []
         self.asked = 0
+        self.failure: Exception | None = None
 
     async def nodes(self) -> list[Beat]:
         self.asked += 1
+        if self.failure is not None:
+            raise self.failure
         return [Beat("n1", "o", 1, {"status": "ready", **self.about()}), *self.others]
 
 
@@ -99,4 +102,19 @@ class TestJoined:
         await until(cluster.passes_on)
         sessions[0] = 20
         assert not cluster.passes_on()
+        await cluster.close()
+
+    @pytest.mark.parametrize("failure", [HubbubError("unavailable"), KeyError("sessions")])
+    async def test_a_question_that_fails_is_asked_again(
+        self, failure: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clustering, "ASK_S", 0.02)
+        cluster, control = joined("redis://127.0.0.1:1/0"), Control()
+        control.others = [Beat("n2", "p", 1, {"status": "ready", "sessions": 0})]
+        control.failure = failure
+        cluster.watch(control, lambda: 100)
+        await until(lambda: control.asked > 2)
+        assert not cluster.passes_on()
+        control.failure = None
+        await until(cluster.passes_on)
         await cluster.close()

@@ -5,7 +5,6 @@ processes talk to. Alone, or joined by Redis; part of the composition, and the o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -177,11 +176,14 @@ class Joined:
         while True:
             await asyncio.sleep(ASK_S)
             others = False
-            # With the store away nobody can say, and nobody is better off elsewhere.
-            with contextlib.suppress(HubbubError):
+            try:
                 nodes = await control.nodes()
                 self._shares.learn(nodes, now_s=asyncio.get_running_loop().time())
                 others = not self._bus.hears and any(beat.about.get("hears") is True for beat in nodes)
+            except HubbubError:
+                pass  # With the store away nobody can say, and nobody is better off elsewhere.
+            except Exception as error:
+                _log.error("cluster.watch_broken", exc_info=error)
             self._others_hear = others
 
 
