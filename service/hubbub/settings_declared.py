@@ -100,8 +100,11 @@ class Settings:
         Text(check=check_redis),
         None,
         what="The Redis server that joins nodes: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://…` over TLS, "
-        "`unix://PATH`, `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/DB/SERVICE` or "
-        "`redis+cluster://HOST:PORT`. Needs `HUBBUB_NODE`. The password is masked wherever settings are shown.",
+        "`unix://PATH`, `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/DB/SERVICE` (`rediss+sentinel://`) or "
+        "`redis+cluster://HOST:PORT,HOST:PORT` (`rediss+cluster://`). What is special in a password is written by its "
+        "percent code. With TLS: `?ssl_ca_certs=PATH`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname`; with "
+        "sentinels: `?sentinel_username=…&sentinel_password=…`. Needs `HUBBUB_NODE`. The password is masked wherever "
+        "settings are shown.",
         zero="None: one node, or several that see each other's changes some seconds late.",
         why="One machine needs no cluster.",
     )

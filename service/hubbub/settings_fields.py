@@ -301,7 +301,9 @@ def check_jwks_url(text: str) -> str:
     return text
 
 
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
+REDIS_SCHEMES: Final = (
+    *("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+)
 
 
 def check_redis(text: str) -> str:

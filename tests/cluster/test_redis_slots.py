@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub.cluster.redis_address import RedisAddress
-from hubbub.cluster.redis_slots import SLOTS, Place, address_at, moved_to, place_of, read_map, slot_of, tag_in
+from hubbub.cluster.redis_slots import SLOTS, Place, moved_to, read_map, slot_of, tag_in
 
 INFO = b"cluster_state:ok\r\ncluster_current_epoch:7\r\n"
 ASKED = Place("10.0.0.9", 7000)
@@ -87,11 +86,3 @@ class TestPlaces:
         assert moved_to("MOVED 3999 :6381", ASKED) == ("10.0.0.9", 6381)
         for error in ("MOVED 3999", "MOVED 3999 nowhere", "CLUSTERDOWN Hash slot not served", ""):
             assert moved_to(error, ASKED) is None
-
-    def test_another_server_has_the_same_password_and_options(self) -> None:
-        address = RedisAddress.of("rediss+cluster://ada:pa%40ss@seed:7000/0?ssl_cert_reqs=none")
-        there = address_at(address, Place("10.0.0.1", 6381))
-        assert there.url == "rediss+cluster://ada:pa%40ss@10.0.0.1:6381/0?ssl_cert_reqs=none"
-        assert address_at(address, Place("::1", 6381)).place == "[::1]:6381"
-        assert place_of(address) == ("seed", 7000)
-        assert place_of(RedisAddress("redis+cluster://seed")) == ("seed", 6379)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError as DriverError
 
 from hubbub.cluster.redis_address import RedisAddress
-from hubbub.cluster.redis_slots import Place, SlotMap, address_at, place_of, read_map
+from hubbub.cluster.redis_slots import Place, SlotMap, read_map
 
 __all__ = ["ask_map"]
 
@@ -31,11 +31,11 @@ _AT_ONCE: Final = 3
 async def ask_map(
     address: RedisAddress, known: Collection[Place], *, first: Place | None, epoch: int
 ) -> SlotMap | None:
-    """The map, from `first`, some of the places that are `known`, or the one that the operator named. None if nobody
+    """The map, from `first`, some of the places that are `known`, or those that the operator named. None if nobody
     tells one. `epoch` is that of the map that was known before.
     """
     places = random.sample(sorted(known), len(known))
-    order = list(dict.fromkeys([*([first] if first else []), *places, place_of(address)]))
+    order = list(dict.fromkeys([*([first] if first else []), *places, *(Place(*host) for host in address.hosts)]))
     best: SlotMap | None = None
     for begin in range(0, len(order), _AT_ONCE):
         told = [one for one in await _ask_several(address, order[begin : begin + _AT_ONCE]) if one is not None]
@@ -65,7 +65,7 @@ async def _ask_several(address: RedisAddress, places: Sequence[Place]) -> list[S
 
 
 async def _ask(address: RedisAddress, place: Place) -> SlotMap | None:
-    connection: Any = address_at(address, place).connection()
+    connection: Any = address.at(*place).connection()
     try:
         async with asyncio.timeout(ASK_S):
             await connection.connect()

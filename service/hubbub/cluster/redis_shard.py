@@ -18,7 +18,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_canary import Canary
 from hubbub.cluster.redis_ears import Ears
 from hubbub.cluster.redis_mouth import Mouth, expect_no_refusal
-from hubbub.cluster.redis_slots import Place, address_at, moved_to, slot_of, tag_in
+from hubbub.cluster.redis_slots import Place, moved_to, slot_of, tag_in
 from hubbub.cluster.redis_wire import RedisWire
 from hubbub.cluster.resp import RedisError, Reply, command, commands
 from hubbub.errors import HubbubError
@@ -170,7 +170,7 @@ class Shard:
         self._on_dropped = on_dropped
         self._said: deque[_Said | None] = deque()
         self._canary = Canary(self._sing, self._start_over, on_back=on_back, facts={"shard": str(place)})
-        here = address_at(address, place)
+        here = address.at(*place)
         self.ears = ShardEars(here, place, on_again=self._canary.lose, on_moved=on_moved)
         self._mouth = Mouth(lambda: here, on_open=self._on_open, on_replies=self._on_replies)
 

@@ -20,7 +20,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import RETRY_S
 from hubbub.cluster.redis_map import ask_map
 from hubbub.cluster.redis_shard import Shard
-from hubbub.cluster.redis_slots import SLOTS, Place, SlotMap, address_at, slot_of
+from hubbub.cluster.redis_slots import SLOTS, Place, SlotMap, slot_of
 
 __all__ = ["Shards"]
 
@@ -82,7 +82,7 @@ class Shards:
     def somewhere(self) -> RedisAddress:
         """Some server of the cluster, for what every one of them carries: as far as is known one that lives."""
         places = sorted(self._map.masters)
-        return address_at(self._address, random.choice(places)) if places else self._address  # noqa: S311 - Spread.
+        return self._address.at(*random.choice(places)) if places else self._address  # noqa: S311 - Spread.
 
     def listen(self, channel: str, take: _Take) -> None:
         """Hear this channel from now on, or from when its shard is heard."""

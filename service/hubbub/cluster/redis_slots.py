@@ -11,11 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
-from hubbub.cluster.redis_address import RedisAddress
-
-__all__ = ["SLOTS", "Place", "SlotMap", "address_at", "moved_to", "place_of", "read_map", "slot_of", "tag_in"]
+__all__ = ["SLOTS", "Place", "SlotMap", "moved_to", "read_map", "slot_of", "tag_in"]
 
 SLOTS: Final = 16_384
 
@@ -92,20 +89,6 @@ def moved_to(error: str, asked: Place) -> Place | None:
         return None
     host, _, port = words[2].rpartition(":")
     return Place(host or asked.host, int(port)) if port.isdigit() else None
-
-
-def place_of(address: RedisAddress) -> Place:
-    """Of the server that the operator named."""
-    parts = urlsplit(address.url)
-    return Place(parts.hostname or "localhost", parts.port or 6379)
-
-
-def address_at(address: RedisAddress, place: Place) -> RedisAddress:
-    """Another server of the same cluster, with the same password and options."""
-    parts = urlsplit(address.url)
-    user, at, _ = parts.netloc.rpartition("@")
-    host = f"[{place.host}]" if ":" in place.host else place.host
-    return RedisAddress(urlunsplit(parts._replace(netloc=f"{user}{at}{host}:{place.port}")))
 
 
 def _place(server: list[object], asked: Place) -> Place:
