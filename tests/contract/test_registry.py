@@ -6,7 +6,7 @@ An adapter takes part by a `Cluster` of its own: a way to make nodes, and to let
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from hubbub.cluster.redis_ears import Ears
 from hubbub.cluster.redis_registry import RedisRegistry
 from hubbub.errors import HubbubError
 from tests.support.domain import ManualClock
+from tests.support.rediscluster import RunningCluster, running_cluster
 from tests.support.redisserver import RunningRedis, running_redis
 
 
@@ -58,23 +59,26 @@ class MemoryCluster:
             raise TimeoutError
 
 
-class RedisCluster:
-    """The nodes share a real Redis. Time is not waited for: leases are made shorter by it."""
+class RedisNodes:
+    """The nodes share a real Redis, or a Redis Cluster. Time is not waited for: leases are made shorter by it."""
 
     slack_ms = 1000
 
-    def __init__(self, redis: RunningRedis) -> None:
-        self.address = RedisAddress.of(redis.url)
-        self.redis = redis
+    def __init__(self, url: str, servers: Sequence[RunningRedis]) -> None:
+        self.address = RedisAddress.of(url)
+        self.servers = servers
+        for server in servers:
+            server.empty()
 
     def registry(self, node: Node) -> Registry:
         return _WithEars(self.address, node)
 
     async def forward(self, ms: int) -> None:
-        client = Redis.from_url(self.redis.url)
-        async for key in client.scan_iter("hubbub:{*}:lease"):
-            await client.pexpire(key, await client.pttl(key) - ms)
-        await client.aclose()
+        for server in self.servers:
+            client = Redis(port=server.port)
+            async for key in client.scan_iter("hubbub:{*}:lease"):
+                await client.pexpire(key, await client.pttl(key) - ms)
+            await client.aclose()
 
     async def wait_news(self, news: list[News], count: int) -> None:
         async with asyncio.timeout(10):
@@ -116,14 +120,23 @@ def redis() -> Iterator[RunningRedis]:
         yield running
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[RunningCluster]:
+    with running_cluster() as running:
+        running.wait_whole()
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis", "redis_cluster"])
 async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     if request.param == "memory":
         opened = Open(MemoryCluster())
-    else:
+    elif request.param == "redis":
         redis: RunningRedis = request.getfixturevalue("redis")
-        redis.empty()
-        opened = Open(RedisCluster(redis))
+        opened = Open(RedisNodes(redis.url, [redis]))
+    else:
+        cluster: RunningCluster = request.getfixturevalue("redis_cluster")
+        opened = Open(RedisNodes(cluster.url, cluster.masters))
     async with opened.stack:
         yield opened
 
