@@ -132,7 +132,7 @@ class Joined:
                 return
             except HubbubError as error:
                 if error.code != "conflict":
-                    _log.warning("cluster.redis_away", place=self._place)
+                    _log.warning("cluster.redis_away", place=self._place, reason=error.message)
                     return
                 if asyncio.get_running_loop().time() > deadline:
                     raise StoreError(f"{error.message} Give each node a HUBBUB_NODE of its own.") from None
@@ -166,7 +166,9 @@ class Joined:
     def trouble(self) -> tuple[str, bool] | None:
         if self._bus.hears:
             return None
-        return (_ALONE_DEAF, True) if self._others_hear else (_DEAF, False)
+        why = self._bus.trouble
+        because = "" if why is None else f": {why.removesuffix('.')}"
+        return (_ALONE_DEAF + because, True) if self._others_hear else (_DEAF + because, False)
 
     def _ears_again(self) -> None:
         self._bus.ears_again()

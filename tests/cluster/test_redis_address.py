@@ -42,7 +42,7 @@ class TestAddresses:
         assert address.is_cluster == ("+cluster" in url)
         assert "s3cret" not in repr(address)
         address.client()
-        address.connection()
+        (address if address.service is None else address.at("one", 6379)).connection()
 
     @pytest.mark.parametrize(
         ("url", "why"),

@@ -76,6 +76,40 @@ class TestDeafness:
         await until(lambda: one.bus.hears and one.lost >= 2)
         await client.aclose()
 
+    async def test_a_master_that_became_a_replica_is_left_though_its_connections_live(
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode]
+    ) -> None:
+        one, other = pair
+        client = Redis.from_url(server.url)
+        wire = one.bus._mouth._wire
+        await client.replicaof("127.0.0.1", server.port)  # Nobody has to be there.
+        await until(lambda: one.bus._mouth._wire is not wire)
+        await until(lambda: not one.bus.hears and not other.bus.hears)
+        assert one.bus.trouble == "Redis is a replica here, which takes no writes."
+        await client.replicaof("NO", "ONE")
+        await until(lambda: all(node.bus.hears and node.lost >= 2 for node in pair))
+        await until(lambda: one.bus.trouble is None)
+        one.bus.offer("tea", offer(4))
+        await until(lambda: 4 in other.heard)
+        await client.aclose()
+
+    async def test_a_master_that_takes_no_writes_for_a_while_is_a_way_all_the_same(
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode]
+    ) -> None:
+        one, other = pair
+        client = Redis.from_url(server.url)
+        wire = one.bus._mouth._wire
+        await client.config_set("min-replicas-to-write", 1)
+        try:
+            heard = one.bus._canary._heard
+            await until(lambda: one.bus._canary._heard > heard + 2)
+            one.bus.offer("tea", offer(5))
+            await until(lambda: 5 in other.heard)
+        finally:
+            await client.config_set("min-replicas-to-write", 0)
+        assert one.bus._mouth._wire is wire
+        await client.aclose()
+
     async def test_what_a_server_does_not_read_is_dropped_and_takes_no_memory(
         self, server: RunningRedis, pair: tuple[BusNode, BusNode], monkeypatch: pytest.MonkeyPatch
     ) -> None:

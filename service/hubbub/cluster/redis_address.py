@@ -108,9 +108,9 @@ class RedisAddress:
         )
 
     def at(self, host: str, port: int) -> RedisAddress:
-        """Another server, with the same user, password and options."""
+        """One server and no sentinels, with the same user, password and options."""
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return replace(self, place=place, hosts=((host, port),))
+        return replace(self, place=place, hosts=((host, port),), service=None)
 
     def client(self) -> Redis | RedisCluster:
         """A client for commands. Close it with `aclose`."""
@@ -121,10 +121,17 @@ class RedisAddress:
         return self._plain()
 
     def connection(self) -> AbstractConnection:
-        """A connection of its own, not opened, to a server that takes PUBLISH and SUBSCRIBE."""
+        """A connection of its own, not opened, to a server that takes PUBLISH and SUBSCRIBE. Not where there are
+        sentinels: with them, `at` the master.
+        """
+        assert self.service is None
         pool = self._plain().connection_pool
         connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         return connection
+
+    def sentinels(self) -> list[Redis]:
+        """A client for each of the sentinels, in the order of the address. Close them with `aclose`."""
+        return [] if self.service is None else list(self._sentinel().sentinels)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -133,14 +140,16 @@ class RedisAddress:
         if self.path is not None:
             return Redis(unix_socket_path=self.path, **options)
         if self.service is not None:
-            sentinels = Sentinel(  # type: ignore[no-untyped-call]
-                self.hosts, sentinel_kwargs={**_TIMES, **self._sentinel_login, **self._tls}, **options
-            )
-            master: Redis = sentinels.master_for(self.service, redis_class=Redis)
+            master: Redis = self._sentinel(**options).master_for(self.service, redis_class=Redis)
             return master
         # Any server of a cluster passes on what is published to all the others; one that is away is not drawn for ever.
         host, port = random.choice(self.hosts)  # noqa: S311 - Spread, not a secret.
         return Redis(host=host, port=port, **options)
+
+    def _sentinel(self, **options: Any) -> Sentinel:
+        """`options` are for the servers that they name."""
+        own = {**_OPTIONS, **self._sentinel_login, **self._tls}
+        return Sentinel(self.hosts, sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
 
 
 def _options(query: str, scheme: str) -> dict[str, str]:

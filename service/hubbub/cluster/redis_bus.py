@@ -18,8 +18,11 @@ from hubbub.cluster.parcels import ParcelError, is_of, pack, unpack
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_canary import Canary
 from hubbub.cluster.redis_ears import Ears
-from hubbub.cluster.redis_mouth import Mouth
+from hubbub.cluster.redis_mouth import Mouth, expect_no_refusal
+from hubbub.cluster.redis_sentinels import MasterWatch
 from hubbub.cluster.redis_shards import Shards
+from hubbub.cluster.resp import RedisError, Reply
+from hubbub.errors import HubbubError
 
 __all__ = ["RedisBus"]
 
@@ -35,6 +38,9 @@ of them.
 
 _ROOM: Final = "hubbub:room:"
 _HURRY: Final = "hubbub:hurry"
+
+_OF_WRITES: Final = ("MISCONF ", "NOREPLICAS ", "OOM ", "LOADING ")
+"""Errors by which a server takes no writes for a while. It passes on what is published all the same."""
 
 
 class RedisBus:
@@ -73,11 +79,20 @@ class RedisBus:
             self._shards = self._rooms = Shards(address, origin, on_back=self._on_back, on_dropped=on_dropped)
             self._say_in_room, where = self._shards.publish, self._shards.somewhere
             ears.look(where)
-        self._mouth = Mouth(where, on_open=self._canary.sing)
+        self._mouth = Mouth(where, on_open=self._canary.sing, on_replies=self._on_replies)
+        self._refusal: str | None = None
+        self._watch: MasterWatch | None = None
+        if address.service is not None:
+            self._watch = MasterWatch(address, self._places, self._start_over)
 
     @property
     def hears(self) -> bool:
         return self._canary.hears and (self._shards is None or self._shards.hears)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not hear, as far as that is known."""
+        return self._refusal or self._ears.trouble
 
     async def open(self, take: Take, *, on_lost: Callable[[], None], on_hurry: Callable[[], None]) -> None:
         self._take, self._on_lost, self._on_hurry = take, on_lost, on_hurry
@@ -87,9 +102,13 @@ class RedisBus:
         self._canary.start()
         if self._shards is not None:
             self._shards.start()
+        if self._watch is not None:
+            self._watch.start()
 
     async def close(self) -> None:
         self._flush()
+        if self._watch is not None:
+            await self._watch.close()
         await self._canary.close()
         await self._mouth.close()
         if self._shards is not None:
@@ -183,7 +202,26 @@ class RedisBus:
     # -- whether it hears --------------------------------------------------------------------------------------------
 
     def _sing(self, body: bytes) -> None:
-        self._mouth.publish(b"PUBLISH", self._canary_name.encode(), body)
+        name = self._canary_name.encode()
+        if self._shards is None:
+            # A master that has become a replica keeps its connections, and carries what is said to those who are
+            # connected to it and to nobody else. A write it refuses, even one that changes nothing.
+            self._mouth.say(b"DEL", name)
+        self._mouth.publish(b"PUBLISH", name, body)
+
+    def _on_replies(self, replies: list[Reply]) -> None:
+        try:
+            expect_no_refusal([each for each in replies if not _is_of_writes(each)])
+        except HubbubError as error:
+            if error.message != self._refusal:
+                self._refusal = error.message
+                _log.warning("cluster.refused", reason=error.message)
+            self._ears.start_over()  # The connection that listens is most likely to the same server.
+            raise
+        self._refusal = None
+
+    def _places(self) -> list[tuple[str, int]]:
+        return [place for place in (self._ears.place, self._mouth.place) if place is not None]
 
     def _start_over(self) -> None:
         self._ears.start_over()
@@ -201,3 +239,7 @@ class RedisBus:
             self._losing.cancel()
             self._losing = None
         self._on_lost()
+
+
+def _is_of_writes(reply: Reply) -> bool:
+    return isinstance(reply, RedisError) and str(reply).startswith(_OF_WRITES)

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_reasons import refusal
 from hubbub.cluster.redis_wire import RedisWire
 from hubbub.cluster.resp import RedisError, Reply, command
 from hubbub.errors import HubbubError
@@ -53,12 +54,21 @@ class Ears:
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
         self._last_at = 0.0
         self._is_away = False
+        self._told: set[str] = set()
+        self._pause_s = RETRY_S[0]
+        self.trouble: str | None = None
+        """Why there is no connection, as far as it is known; or why the one before was lost, until this one stands."""
         self._facts: dict[str, str] = {}
 
     @property
     def can_hear(self) -> bool:
         """Whether the connection stands, as far as anybody knows."""
         return self._wire is not None and not self._is_away
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The server that is listened to, where sentinels have named it."""
+        return None if self._wire is None else self._wire.place
 
     def look(self, where: Callable[[], RedisAddress]) -> None:
         """Ask this for the address of each further connection, in place of going to one address."""
@@ -118,17 +128,16 @@ class Ears:
                 self._wire.write(command(word, name))
 
     async def _run(self) -> None:
-        pause_s = RETRY_S[0]
         while True:
             wire = RedisWire(self._where())
             try:
                 await wire.open()
-                pause_s = RETRY_S[0]
                 await self._hear(wire)
             except HubbubError as error:
-                if not self._is_away:
+                self._is_away, self.trouble = True, error.message
+                if error.message not in self._told:  # There is often a second reason behind the first.
+                    self._told.add(error.message)
                     _log.warning("cluster.ears_lost", reason=error.message, **self._facts)
-                    self._is_away = True
             except Exception as error:
                 _log.error("cluster.ears_broken", exc_info=error)
                 self._is_away = True
@@ -138,8 +147,8 @@ class Ears:
                 await wire.close()
                 self._fail_waiting()
                 self._end()
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
-            pause_s = min(2 * pause_s, RETRY_S[1])
+            await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
+            self._pause_s = min(2 * self._pause_s, RETRY_S[1])
 
     async def _hear(self, wire: RedisWire) -> None:
         """Hear until the connection is lost, which is raised."""
@@ -170,7 +179,7 @@ class Ears:
 
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, RedisError):
-            raise HubbubError("unavailable", "Redis refused to be listened to.")
+            raise HubbubError("unavailable", f"{refusal(str(reply))}.", retry_after=1)
         if not isinstance(reply, list) or len(reply) != 3:
             return  # An answer to a ping.
         kind, name, body = reply
@@ -204,7 +213,9 @@ class Ears:
         """Everything that is listened to is heard from now on."""
         if self._is_away:
             _log.info("cluster.ears_back", **self._facts)
-        self._is_away = False
+        self._is_away, self.trouble = False, None
+        self._told.clear()
+        self._pause_s = RETRY_S[0]  # Not at once: one that refuses to be listened to is not tried without a pause.
         self._on_again()
 
     async def _beat(self, wire: RedisWire) -> None:

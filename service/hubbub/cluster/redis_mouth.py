@@ -16,6 +16,7 @@ import structlog
 
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import RETRY_S
+from hubbub.cluster.redis_reasons import refusal
 from hubbub.cluster.redis_wire import RedisWire
 from hubbub.cluster.resp import RedisError, Reply, command
 from hubbub.errors import HubbubError
@@ -30,9 +31,9 @@ UNSENT_MOST: Final = 4 * 1024 * 1024
 
 def expect_no_refusal(replies: list[Reply]) -> None:
     """Raises `unavailable` if one of the replies is an error."""
-    if any(isinstance(reply, RedisError) for reply in replies):
-        # A replica, or a server without a master: what is said there goes nowhere.
-        raise HubbubError("unavailable", "Redis refused to pass on what was said.")
+    for reply in replies:
+        if isinstance(reply, RedisError):
+            raise HubbubError("unavailable", f"{refusal(str(reply))}.", retry_after=1)
 
 
 class Mouth:
@@ -52,11 +53,17 @@ class Mouth:
         self._on_replies = on_replies
         self._wire: RedisWire | None = None
         self._task: asyncio.Task[None] | None = None
+        self._pause_s = RETRY_S[0]
 
     @property
     def can_speak(self) -> bool:
         """Whether the connection stands, as far as anybody knows."""
         return self._wire is not None
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The server that is spoken to, where sentinels have named it."""
+        return None if self._wire is None else self._wire.place
 
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
@@ -72,13 +79,17 @@ class Mouth:
 
     def publish(self, word: bytes, channel: bytes, body: bytes) -> bool:
         """Say this in the channel; `word` is the command for it. False if it was dropped."""
+        return self.say(word, channel, body)
+
+    def say(self, *words: bytes) -> bool:
+        """Have this command carried out. False if it was dropped."""
         wire = self._wire
         if wire is not None:
             if wire.unsent > UNSENT_MOST:
                 self.start_over()
             else:
                 with contextlib.suppress(HubbubError):
-                    wire.write(command(word, channel, body))
+                    wire.write(command(*words))
                     return True
         return False
 
@@ -91,14 +102,14 @@ class Mouth:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        pause_s = RETRY_S[0]
+        self._pause_s = RETRY_S[0]
         while True:
             wire = RedisWire(self._where())
             try:
                 await wire.open()
-                self._wire, pause_s = wire, RETRY_S[0]
+                self._wire = wire
                 self._on_open()
-                await wire.each(self._on_replies)
+                await wire.each(self._on_answers)
             except HubbubError:
                 pass  # The ears say in the log that Redis is away, and the canary whether word arrives.
             except Exception as error:
@@ -106,5 +117,9 @@ class Mouth:
             finally:
                 self._wire = None
                 await wire.close()
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
-            pause_s = min(2 * pause_s, RETRY_S[1])
+            await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - Jitter, not a secret.
+            self._pause_s = min(2 * self._pause_s, RETRY_S[1])
+
+    def _on_answers(self, replies: list[Reply]) -> None:
+        self._on_replies(replies)
+        self._pause_s = RETRY_S[0]  # One that refuses what is said is not tried again and again without a pause.

@@ -37,6 +37,7 @@ from hubbub.cluster.base import (
 )
 from hubbub.cluster.redis_address import CALL_S, RedisAddress
 from hubbub.cluster.redis_ears import Ears
+from hubbub.cluster.redis_reasons import away
 from hubbub.errors import HubbubError
 
 __all__ = ["RedisRegistry"]
@@ -88,6 +89,8 @@ class RedisRegistry:
         self._reading = asyncio.Semaphore(AT_ONCE)
         self._has_taken = False
         self._has_missed = False
+        self._has_sentinels = address.service is not None
+        self._may_have_moved = False
         self._is_listed = False
 
     @property
@@ -126,9 +129,14 @@ class RedisRegistry:
 
     def ears_again(self) -> None:
         """The ears have a connection: what was said before it is lost."""
-        self._has_missed = True
+        self._has_missed = self._may_have_moved = True
 
     async def renew(self) -> Renewal:
+        if self._has_sentinels and self._may_have_moved:
+            # An old master that lives is a master for a while to those who are connected to it. Who comes anew is sent
+            # to the new one.
+            self._may_have_moved = False
+            await self._client.connection_pool.disconnect(inuse_connections=False)
         taken = await self._take()
         if taken == 0:
             raise HubbubError("unavailable", "Another process has taken this node's name meanwhile.", retry_after=1)
@@ -233,8 +241,7 @@ class RedisRegistry:
         try:
             return await call
         except (DriverError, OSError, TimeoutError) as error:
-            reason = f"Redis is out of reach ({type(error).__name__})."
-            raise HubbubError("unavailable", reason, retry_after=1) from error
+            raise away(error) from error
 
     def _hear(self, body: bytes) -> None:
         """Word came. A share in several watched rooms comes once for each of them."""

@@ -18,6 +18,7 @@ from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_canary import Canary
 from hubbub.cluster.redis_ears import Ears
 from hubbub.cluster.redis_mouth import Mouth, expect_no_refusal
+from hubbub.cluster.redis_reasons import refusal
 from hubbub.cluster.redis_slots import Place, moved_to, slot_of, tag_in
 from hubbub.cluster.redis_wire import RedisWire
 from hubbub.cluster.resp import RedisError, Reply, command, commands
@@ -135,7 +136,7 @@ class ShardEars(Ears):
         elif self.is_sharded is None and error.startswith("ERR unknown command"):
             self._learn(is_sharded=False)
         else:
-            raise HubbubError("unavailable", "Redis refused to be listened to.")
+            raise HubbubError("unavailable", f"{refusal(error)}.", retry_after=1)
 
     def _learn(self, *, is_sharded: bool) -> None:
         self.is_sharded = is_sharded

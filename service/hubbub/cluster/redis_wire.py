@@ -1,6 +1,6 @@
 """One connection to Redis over which bytes go as they are: for publishing and listening, the hot ends of a cluster.
 
-The driver opens it (TLS, passwords, sentinels, a database's number), because it does that well; then its transport is
+The driver opens it (TLS, passwords, a database's number), because it does that well; then its transport is
 used without it, and what comes is taken apart in the loop's own call: to wake a task for each message would cost as
 much again as the message does. `tests/cluster/test_redis_wire.py` fails loudly when a new version of the driver has
 other streams.
@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 from redis.exceptions import RedisError as DriverError
 
 from hubbub.cluster.redis_address import CONNECT_S, RedisAddress
+from hubbub.cluster.redis_reasons import away
+from hubbub.cluster.redis_sentinels import Sentinels
 from hubbub.cluster.resp import ProtocolError, Reply, RespReader
-from hubbub.errors import HubbubError
 
 __all__ = ["RedisWire"]
 
@@ -30,16 +31,30 @@ class RedisWire:
     def __init__(self, address: RedisAddress) -> None:
         self._address = address
         self._connection: Any = None
+        self._place: tuple[str, int] | None = None
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The server that sentinels named as the master when it was opened; None without sentinels."""
+        return self._place
 
     async def open(self) -> None:
-        connection: Any = self._address.connection()
+        address = self._address
+        if address.service is not None:
+            sentinels = Sentinels(address)
+            try:
+                self._place = await sentinels.master()
+            finally:
+                await sentinels.close()
+            address = address.at(*self._place)
+        connection: Any = address.connection()
         try:
-            async with asyncio.timeout(2 * CONNECT_S):  # A sentinel may have to be asked first.
+            async with asyncio.timeout(2 * CONNECT_S):
                 await connection.connect()
         except (DriverError, OSError, TimeoutError) as error:
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)
-            raise _away(error) from error
+            raise away(error) from error
         self._connection = connection
 
     async def close(self) -> None:
@@ -57,7 +72,7 @@ class RedisWire:
     def write(self, data: bytes) -> None:
         """Send this when the socket takes it. A peer that reads nothing is found by whoever waits for its replies."""
         if self._connection is None:
-            raise _away(None)
+            raise away(None)
         self._connection._writer.write(data)
 
     @property
@@ -70,17 +85,17 @@ class RedisWire:
         is raised, and so is what `take` raises, which ends it.
         """
         if self._connection is None:
-            raise _away(None)
+            raise away(None)
         reader, transport = self._connection._reader, self._connection._writer.transport
         if reader.at_eof() or reader.exception() is not None or transport.is_closing():
-            raise _away(ConnectionResetError())  # Nobody would tell a new protocol.
+            raise away(ConnectionResetError())  # Nobody would tell a new protocol.
         pipe = _Pipe(take, transport)
         transport.set_protocol(pipe)
         if reader._buffer:
             pipe.data_received(bytes(reader._buffer))
         await pipe.ended.wait()
         if isinstance(pipe.error, OSError | ProtocolError):
-            raise _away(pipe.error) from pipe.error
+            raise away(pipe.error) from pipe.error
         raise pipe.error
 
 
@@ -110,9 +125,3 @@ class _Pipe(asyncio.Protocol):
         if exc is not None and not self.ended.is_set():
             self.error = exc
         self.ended.set()
-
-
-def _away(error: Exception | None) -> HubbubError:
-    """Its text names what failed and never where, since an address may hold a password."""
-    kind = "closed" if error is None else type(error).__name__
-    return HubbubError("unavailable", f"Redis is out of reach ({kind}).", retry_after=1)
