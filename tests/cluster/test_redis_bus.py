@@ -85,6 +85,10 @@ class TestDeafness:
         await client.replicaof("127.0.0.1", server.port)  # Nobody has to be there.
         await until(lambda: one.bus._mouth._wire is not wire)
         await until(lambda: not one.bus.hears and not other.bus.hears)
+        sung = one.bus._canary._sung
+        await until(lambda: one.bus._canary._sung > sung + 10)
+        assert not one.bus.hears, "its own word comes back from there, and that of many others does not"
+        await until(lambda: one.ears.can_hear)
         assert one.bus.trouble == "Redis is a replica here, which takes no writes."
         await client.replicaof("NO", "ONE")
         await until(lambda: all(node.bus.hears and node.lost >= 2 for node in pair))

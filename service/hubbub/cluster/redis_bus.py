@@ -81,6 +81,7 @@ class RedisBus:
             ears.look(where)
         self._mouth = Mouth(where, on_open=self._canary.sing, on_replies=self._on_replies)
         self._refusal: str | None = None
+        self._told: set[str] = set()
         self._watch: MasterWatch | None = None
         if address.service is not None:
             self._watch = MasterWatch(address, self._places, self._start_over)
@@ -92,11 +93,11 @@ class RedisBus:
     @property
     def trouble(self) -> str | None:
         """Why it does not hear, as far as that is known."""
-        return self._refusal or self._ears.trouble
+        return self._ears.trouble or self._refusal
 
     async def open(self, take: Take, *, on_lost: Callable[[], None], on_hurry: Callable[[], None]) -> None:
         self._take, self._on_lost, self._on_hurry = take, on_lost, on_hurry
-        self._ears.listen(self._canary_name, self._canary.hear)
+        self._ears.listen(self._canary_name, self._hear_canary)
         self._ears.listen(_HURRY, self._on_hurried)
         self._mouth.start()
         self._canary.start()
@@ -213,12 +214,19 @@ class RedisBus:
         try:
             expect_no_refusal([each for each in replies if not _is_of_writes(each)])
         except HubbubError as error:
-            if error.message != self._refusal:
-                self._refusal = error.message
+            self._refusal = error.message
+            if error.message not in self._told:
+                self._told.add(error.message)
                 _log.warning("cluster.refused", reason=error.message)
-            self._ears.start_over()  # The connection that listens is most likely to the same server.
+            if any(isinstance(each, RedisError) and str(each).startswith("READONLY ") for each in replies):
+                self._ears.start_over()  # The connection that listens is to the same server, or to a replica of it.
             raise
         self._refusal = None
+
+    def _hear_canary(self, body: bytes) -> None:
+        if self._refusal is None:  # Else it came by way of a server that does not do.
+            self._told.clear()
+            self._canary.hear(body)
 
     def _places(self) -> list[tuple[str, int]]:
         return [place for place in (self._ears.place, self._mouth.place) if place is not None]
