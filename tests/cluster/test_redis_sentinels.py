@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from hubbub.cluster import redis_sentinels
+from hubbub.cluster.base import Node
 from hubbub.cluster.redis_address import RedisAddress
+from hubbub.cluster.redis_registry import RedisRegistry
 from hubbub.cluster.redis_sentinels import MasterWatch, Sentinels
 from hubbub.errors import HubbubError
 from tests.support.busnode import BusNode, offer
@@ -76,6 +78,8 @@ class TestTheWatch:
         one = BusNode(redis.url, "one")
         await one.open()
         one.bus.listen("tea")
+        registry = RedisRegistry(RedisAddress.of(redis.url), one.ears, Node("one", "boot"))
+        await registry.open(lambda news: None)
         redis.ask("SENTINEL", "FAILOVER", "chat")
         await until(lambda: redis.master is new)
         other = BusNode(redis.url, "other")
@@ -86,5 +90,10 @@ class TestTheWatch:
         await one.ears.hears("hubbub:room:tea")
         other.bus.offer("tea", offer(1))
         await until(lambda: one.heard == [1])
+        redis.ask("DEL", "hubbub:{one}:lease", port=new.port)
+        registry.ears_again()
+        assert (await registry.renew()).lapsed
+        assert redis.ask("GET", "hubbub:{one}:lease", port=new.port) == "boot"
+        await registry.close()
         await one.close()
         await other.close()

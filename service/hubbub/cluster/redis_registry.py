@@ -120,6 +120,9 @@ class RedisRegistry:
                     keys = [_lease(self._node.name), _parting(self._node.name)]
                     await self._run("part", keys, [self._node.boot, PARTING_MS])
         await self._client.aclose()
+        if self._has_sentinels:
+            for sentinel in self._client.connection_pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
     async def withdraw(self) -> None:
         await self._run("withdraw", [_lease(self._node.name)], [self._node.boot])
