@@ -21,8 +21,9 @@ from click.testing import CliRunner
 from hubbub.cli import main
 from tests.support.chat import ChatClient, chat_client
 from tests.support.linked import Watcher
-from tests.support.rediskinds import Authority, RunningSentinels, TlsRedis, running_sentinels, running_tls
+from tests.support.rediskinds import RIGHTS, Authority, RunningSentinels, TlsRedis, running_sentinels, running_tls
 from tests.support.service import RunningService, running_service
+from tests.support.tree import ROOT
 from tests.support.waiting import until
 
 SECRET: Final = "a secret for tests, which is long enough"
@@ -190,6 +191,7 @@ class TestTls:
             options = {"ssl_ca_certs": str(tls.authority.ca)}
             for url in (tls.url, tls.url.removesuffix(tls.query)):
                 await notice_from_outside(site, url, options, url[-9:])
+            assert " ".join(("resetchannels", *RIGHTS)) in (ROOT / "docs/howto/run-several-nodes.md").read_text()
             denied = tls.ask("ACL", "LOG")
             assert denied == [], "nothing was tried that the user has no right to"
             told = [checked(site.services[0])]
