@@ -13,7 +13,7 @@ from hubbub.cluster.redis_registry import RedisRegistry
 from hubbub.cluster.redis_sentinels import MasterWatch, Sentinels
 from hubbub.errors import HubbubError
 from tests.support.busnode import BusNode, offer
-from tests.support.rediskinds import RunningSentinels, running_sentinels
+from tests.support.rediskinds import RunningSentinels, running_guard, running_sentinels, running_tls
 from tests.support.waiting import until
 
 
@@ -46,6 +46,26 @@ class TestSentinels:
         with pytest.raises(HubbubError) as caught:
             await answer("redis+sentinel://127.0.0.1:1,127.0.0.1:2/0/chat")
         assert caught.value.message == "The sentinels are out of reach (ConnectionRefusedError)."
+
+    async def test_they_may_speak_tls_and_want_a_password_of_their_own(self) -> None:
+        with running_tls("of-the-server") as server, running_guard(server, "of-the-sentinel") as url:
+            node = BusNode(f"{url}&sentinel_password=of-the-sentinel", "one")
+            await node.open()
+            assert (node.ears.place, node.bus._mouth.place) == (("127.0.0.1", server.port),) * 2
+            registry = RedisRegistry(
+                RedisAddress.of(f"{url}&sentinel_password=of-the-sentinel"), node.ears, Node("n", "b")
+            )
+            await registry.open(lambda news: None)
+            assert not (await registry.renew()).lapsed
+            await registry.close()
+            await node.close()
+            for wrong in (url, f"{url}&sentinel_password=another"):
+                with pytest.raises(HubbubError) as caught:
+                    await answer(wrong)
+                assert caught.value.message == "The sentinels refused the user or the password."
+            with pytest.raises(HubbubError) as caught:
+                await answer(url.removesuffix(server.query))
+            assert caught.value.message.startswith("The sentinels: the certificate is not trusted (")
 
 
 class TestTheWatch:

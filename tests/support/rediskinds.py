@@ -25,7 +25,16 @@ from redis.exceptions import RedisError
 
 from tests.support.redisserver import RunningRedis, running_redis
 
-__all__ = ["RIGHTS", "SERVICE", "Authority", "RunningSentinels", "TlsRedis", "running_sentinels", "running_tls"]
+__all__ = [
+    "RIGHTS",
+    "SERVICE",
+    "Authority",
+    "RunningSentinels",
+    "TlsRedis",
+    "running_guard",
+    "running_sentinels",
+    "running_tls",
+]
 
 SERVICE: Final = "chat"
 RIGHTS: Final = ("~hubbub:*", "&hubbub:*", "&socketio", "+@all", "-@dangerous")
@@ -110,6 +119,36 @@ def running_tls(password: str) -> Iterator[TlsRedis]:
                 _wait(lambda server=server: server.ask("PING"), process)  # type: ignore[misc]
                 server.ask("ACL", "SETUSER", server.user, "on", f">{password}", "resetchannels", *RIGHTS)
                 yield server
+                return
+            except ProcessLookupError:
+                if not tries_left:
+                    raise
+            finally:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def running_guard(server: TlsRedis, password: str) -> Iterator[str]:
+    """A sentinel that only speaks TLS, wants a password of its own, and watches a server that does so. Yields
+    its address, without that password.
+    """
+    with tempfile.TemporaryDirectory(prefix="hubbub-sentinels-") as directory:
+        conf, authority = Path(directory) / "sentinel.conf", server.authority
+        for tries_left in reversed(range(_TRIES)):
+            port = _free_port()
+            conf.write_text(
+                f"port 0\ntls-port {port}\nbind 127.0.0.1\ntls-auth-clients no\ntls-replication yes\n"
+                f"tls-cert-file {authority.cert}\ntls-key-file {authority.key}\ntls-ca-cert-file {authority.ca}\n"
+                f"requirepass {password}\nsentinel monitor {SERVICE} 127.0.0.1 {server.port} 1\n"
+                f"sentinel auth-pass {SERVICE} {server.password}\n"
+            )
+            guard = TlsRedis(port, authority, password)
+            process = _spawn(Path(directory), "--sentinel", conf=conf)
+            try:
+                _wait(lambda guard=guard: guard.ask("PING"), process)  # type: ignore[misc]
+                login = f"{server.user}:{server.password}"
+                yield f"rediss+sentinel://{login}@127.0.0.1:{port}/0/{SERVICE}{server.query}"
                 return
             except ProcessLookupError:
                 if not tries_left:
