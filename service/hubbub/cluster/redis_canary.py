@@ -12,6 +12,8 @@ from typing import Final
 
 import structlog
 
+from hubbub.cluster.errand import Errand
+
 __all__ = ["Canary"]
 
 _log = structlog.get_logger("hubbub.cluster")
@@ -38,7 +40,7 @@ class Canary:
         self._start_over = start_over
         self._on_back = on_back
         self._facts = facts or {}
-        self._task: asyncio.Task[None] | None = None
+        self._errand = Errand(self._run)
         self._sung = 0
         self._heard = 0
         self._heard_at = 0.0
@@ -51,15 +53,11 @@ class Canary:
 
     def start(self) -> None:
         """Sing until `close`."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._errand.begin()
 
     async def close(self) -> None:
         """Safe to call twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        await self._errand.end()
 
     def lose(self) -> None:
         """The ears have a new connection, or new channels: what was said before may be lost."""
@@ -69,7 +67,7 @@ class Canary:
 
     def sing(self) -> None:
         """Sing once more, now: something has changed that makes it worth trying."""
-        if self._task is not None:
+        if self._errand.is_begun:
             self._sung += 1
             self._say(b"%d" % self._sung)
 

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from hubbub.cluster.errand import Errand
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_reasons import refusal
 from hubbub.cluster.redis_wire import RedisWire
@@ -48,7 +49,7 @@ class Ears:
         self._where: Callable[[], RedisAddress] = lambda: address
         self._on_again = on_again
         self._wire: RedisWire | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errand = Errand(self._run)
         self._takes: dict[bytes, _Take] = {}
         self._heard: set[bytes] = set()
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
@@ -76,15 +77,11 @@ class Ears:
 
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._errand.begin()
 
     async def close(self) -> None:
         """Hear nothing more. Safe to call twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        await self._errand.end()
         self._fail_waiting()
 
     def listen(self, channel: str, take: _Take) -> None:

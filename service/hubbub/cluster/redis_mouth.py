@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from hubbub.cluster.errand import Errand
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import RETRY_S
 from hubbub.cluster.redis_reasons import refusal
@@ -52,7 +53,7 @@ class Mouth:
         self._on_open = on_open
         self._on_replies = on_replies
         self._wire: RedisWire | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errand = Errand(self._run)
         self._pause_s = RETRY_S[0]
 
     @property
@@ -67,15 +68,11 @@ class Mouth:
 
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._errand.begin()
 
     async def close(self) -> None:
         """Say nothing more; what the socket takes at once still goes out. Safe to call twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        await self._errand.end()
 
     def publish(self, word: bytes, channel: bytes, body: bytes) -> bool:
         """Say this in the channel; `word` is the command for it. False if it was dropped."""

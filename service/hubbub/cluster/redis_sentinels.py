@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError as DriverError
 
+from hubbub.cluster.errand import Errand
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_reasons import away
 from hubbub.errors import HubbubError
@@ -73,19 +74,15 @@ class MasterWatch:
         self._sentinels = Sentinels(address)
         self._stand = stand
         self._on_moved = on_moved
-        self._task: asyncio.Task[None] | None = None
+        self._errand = Errand(self._run)
 
     def start(self) -> None:
         """Watch until `close`."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._run())
+        self._errand.begin()
 
     async def close(self) -> None:
         """Safe to call twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        await self._errand.end()
         await self._sentinels.close()
 
     async def _run(self) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from hubbub.cluster.errand import Errand
 from hubbub.cluster.redis_address import RedisAddress
 from hubbub.cluster.redis_ears import RETRY_S
 from hubbub.cluster.redis_map import ask_map
@@ -53,7 +54,7 @@ class Shards:
         self._at: dict[bytes, Shard] = {}
         self._wake = asyncio.Event()
         self._hint: Place | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errand = Errand(self._follow)
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -63,15 +64,11 @@ class Shards:
 
     def start(self) -> None:
         """Find the shards, and follow them until `close`."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._follow())
+        self._errand.begin()
 
     async def close(self) -> None:
         """Safe to call twice."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        await self._errand.end()
         for shard in self._shards.values():
             self._end(shard)
         self._shards, self._by_slot, self._map = {}, [None] * SLOTS, SlotMap({}, frozenset())
