@@ -24,10 +24,16 @@ function show(message) {
   console.log(`${message.rev}. ${message.sender.name}: ${message.body}`)
 }
 
-chat.on('message', (message) => {
-  show(message)
-  if (message.rev === since + 1) since += 1
-})
+// One thing after the other: an event that comes while join() is at work is dealt with when that has ended.
+let turn = Promise.resolve()
+const inTurn = (work) => (turn = turn.then(work, work))
+
+chat.on('message', (message) =>
+  inTurn(() => {
+    show(message)
+    if (message.rev === since + 1) since += 1
+  }),
+)
 
 // Every request is acknowledged with {ok: true, data} or {ok: false, error}.
 async function request(event, fields) {
@@ -57,7 +63,7 @@ chat.on('connect', async () => {
   try {
     // That the lobby is there already is fine.
     await chat.emitWithAck('room:create', { id: 'lobby', title: 'Lobby', kind: 'public' })
-    await join()
+    await inTurn(join)
     const { message } = await request('message:send', { key, body: 'Hello! Is the bot here?' })
     console.log(`stored as number ${message.seq}`)
   } catch (error) {
