@@ -140,7 +140,7 @@ class _Backlog(Collector):
             "hubbub_writer_queue_bytes", "What these take in memory, about.", value=writer.queued_bytes
         )
         yield GaugeMetricFamily(
-            "hubbub_writer_oldest_seconds", "How long the oldest of them has waited.", value=writer.oldest_s
+            "hubbub_writer_oldest_seconds", "How long the oldest write has waited.", value=writer.oldest_s
         )
         yield CounterMetricFamily(
             "hubbub_writer_refused_total",

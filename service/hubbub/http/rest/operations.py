@@ -247,6 +247,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "Ask whether the node takes clients.",
         {200: Ready, 503: Ready},
         ("internal",),
+        about="It stays `ready` while writes wait for a slow store: `hubbub_writer_oldest_seconds`, and the alert "
+        "`HubbubStoreSlow`, tell of that.",
         token=False,
         tag="operation",
     ),
