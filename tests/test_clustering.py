@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from hubbub import clustering
 from hubbub.clustering import Alone, Joined, join
@@ -39,12 +42,20 @@ def joined(url: str, dropped: list[int] | None = None) -> Joined:
     return cluster
 
 
+def unexpected() -> None:
+    raise AssertionError("nobody has its name")
+
+
+def status(cluster: Joined) -> str | None:
+    return None if cluster.trouble is None else cluster.trouble.status
+
+
 class TestAlone:
     async def test_without_redis_there_is_nobody_to_talk_to_and_nothing_to_go_wrong(self) -> None:
         cluster = join(load({"HUBBUB_NODE": "n1"}, config=None, overrides={}), on_dropped=print)
         assert isinstance(cluster, Alone)
         await cluster.start()
-        cluster.watch(Control(), lambda: 500)
+        cluster.watch(Control(), lambda: 500, unexpected)
         assert not cluster.passes_on()
         assert (cluster.bus, cluster.trouble, cluster.registry.is_lone) == (None, None, True)
         assert cluster.registry.node.name == "n1"
@@ -63,7 +74,7 @@ class TestJoined:
             await cluster.start()
             assert cluster.bus is not None
             await cluster.bus.open(lambda *told: None, on_lost=lambda: None, on_hurry=lambda: None)
-            cluster.watch(control, lambda: 7)
+            cluster.watch(control, lambda: 7, unexpected)
             await until(lambda: cluster.trouble is None)
             assert control.about() == {"users": 3, "hears": True, "sessions": 7}
             await cluster.close()
@@ -72,32 +83,58 @@ class TestJoined:
     async def test_deaf_among_the_deaf_it_takes_newcomers_and_deaf_among_the_hearing_it_does_not(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clustering, "ASK_S", 0.02)
+        for name in ("LOOK_S", "ASK_S", "ASK_DEAF_S"):
+            monkeypatch.setattr(clustering, name, 0.02)
         cluster, control = joined("redis://127.0.0.1:1/0"), Control()
         await cluster.start()
         assert cluster.bus is not None
         await cluster.bus.open(lambda *told: None, on_lost=lambda: None, on_hurry=lambda: None)
-        cluster.watch(control, lambda: 7)
-        control.others = [Beat("n2", "p", 1, {"hears": False}), Beat("n3", "q", 1, {})]
+        cluster.watch(control, lambda: 7, unexpected)
+        assert status(cluster) == "starting"
+        now = round(time.time() * 1000)
+        control.others = [Beat("n2", "p", 10 * now, {"hears": False}), Beat("n3", "q", 10 * now, {})]
         await until(lambda: control.asked > 2)
-        trouble = cluster.trouble
-        assert trouble is not None
-        assert trouble[1] is False
+        monkeypatch.setattr(clustering, "FIRST_S", 0.0)
+        assert status(cluster) == "degraded"
         assert not cluster.passes_on()
-        control.others = [Beat("n2", "p", 1, {"hears": True})]
-        await until(lambda: (cluster.trouble or ("", False))[1])
+        # Said before Redis failed, by a node that did not know it yet, or died with it.
+        control.others = [Beat("n2", "p", now + clustering.UNAWARE_MS // 2, {"hears": True})]
+        asked = control.asked
+        await until(lambda: control.asked > asked + 2)
+        assert status(cluster) == "degraded"
+        control.others = [Beat("n2", "p", now + 60_000, {"hears": True})]
+        await until(lambda: status(cluster) == "deaf")
         assert cluster.passes_on()
         control.others = []
-        await until(lambda: not (cluster.trouble or ("", True))[1])
+        await until(lambda: status(cluster) == "degraded")
         await cluster.close()
+
+    async def test_a_node_whose_name_another_process_has_has_to_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(clustering, "LOOK_S", 0.02)
+        with running_redis() as redis:
+            cluster, gone = joined(redis.url), asyncio.Event()
+            await cluster.start()
+            cluster.watch(Control(), lambda: 7, gone.set)
+            await cluster.registry.renew()
+            client = Redis.from_url(redis.url)
+            await client.delete("hubbub:{n1}:lease")
+            other = joined(redis.url)
+            await other.start()
+            with pytest.raises(HubbubError, match="Another process has taken this node's name"):
+                await cluster.registry.renew()
+            await asyncio.wait_for(gone.wait(), 10)
+            await client.aclose()
+            await cluster.close()
+            await other.close()
 
     async def test_it_passes_newcomers_on_by_what_it_has_now_and_what_the_others_said_last(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clustering, "ASK_S", 0.02)
+        for name in ("LOOK_S", "ASK_S", "ASK_DEAF_S"):
+            monkeypatch.setattr(clustering, name, 0.02)
         cluster, control, sessions = joined("redis://127.0.0.1:1/0"), Control(), [100]
         control.others = [Beat("n2", "p", 1, {"status": "ready", "sessions": 0})]
-        cluster.watch(control, lambda: sessions[0])
+        cluster.watch(control, lambda: sessions[0], unexpected)
         assert not cluster.passes_on()
         await until(cluster.passes_on)
         sessions[0] = 20
@@ -108,11 +145,12 @@ class TestJoined:
     async def test_a_question_that_fails_is_asked_again(
         self, failure: Exception, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clustering, "ASK_S", 0.02)
+        for name in ("LOOK_S", "ASK_S", "ASK_DEAF_S"):
+            monkeypatch.setattr(clustering, name, 0.02)
         cluster, control = joined("redis://127.0.0.1:1/0"), Control()
         control.others = [Beat("n2", "p", 1, {"status": "ready", "sessions": 0})]
         control.failure = failure
-        cluster.watch(control, lambda: 100)
+        cluster.watch(control, lambda: 100, unexpected)
         await until(lambda: control.asked > 2)
         assert not cluster.passes_on()
         control.failure = None

@@ -111,6 +111,14 @@ class TestWarnings:
         names = ("HUBBUB_ORIGINS", "HUBBUB_LIMITS", "HUBBUB_QUERY_TOKENS")
         assert [name for name in names if any(name in warning for warning in warnings)] == list(names)
 
+    def test_what_several_nodes_must_have_in_common_is_named(self) -> None:
+        lone = Settings(redis="redis://cache", node="n1").warnings()
+        assert len(lone) == 2
+        assert "HUBBUB_STORE" in lone[0]
+        assert "HUBBUB_JWT_SECRET" in lone[1]
+        store, secret = "mongodb://db/hubbub", "s" * 32
+        assert Settings(redis="redis://cache", node="n1", store=store, jwt_secret=secret).warnings() == ()
+
 
 class TestLogs:
     def test_the_format_that_was_asked_for_is_taken(self) -> None:

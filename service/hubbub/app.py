@@ -206,8 +206,7 @@ class Service:
         trouble = self.cluster.trouble
         if trouble is None or not self._status.takes_clients:
             return self._status
-        reason, alone = trouble
-        return Readiness("deaf" if alone else "degraded", (*self._status.reasons, reason))
+        return Readiness(trouble.status, (*self._status.reasons, trouble.reason))
 
     def _on_written(self, uid: str, written: Written) -> None:
         if written.claimed == written.message.seq:
@@ -245,7 +244,7 @@ class Service:
         self.wire.refuse_newcomers("This node is starting.")
         self._stack.push_async_callback(self.cluster.close)
         await self.cluster.start()
-        self.cluster.watch(self.chat.control, lambda: len(self.wire.eio.sessions))
+        self.cluster.watch(self.chat.control, lambda: len(self.wire.eio.sessions), lambda: self.on_drain())
         self.wire.eio.passes_on = self.cluster.passes_on
         await self._stack.enter_async_context(self._store())
         if self.rules is not None:

@@ -425,6 +425,14 @@ class Settings:
         doubts = (
             ("*" in self.origins, "Any web page may use this service, because HUBBUB_ORIGINS is *."),
             (not self.limits, "RATES ARE NOT LIMITED, because HUBBUB_LIMITS is off: never run this for others."),
+            (
+                self.redis is not None and not self.on_mongodb,
+                "Nodes that HUBBUB_REDIS joins need one MongoDB (HUBBUB_STORE): with a file each has rooms of its own.",
+            ),
+            (
+                self.redis is not None and not self.key_configured,
+                "Without HUBBUB_JWT_SECRET or another key each machine makes its own, and knows no tokens of others.",
+            ),
             (self.query_tokens, "Tokens are taken from URLs, which end up in logs, because HUBBUB_QUERY_TOKENS is on."),
         )
         return tuple(text for doubtful, text in doubts if doubtful)

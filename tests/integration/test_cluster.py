@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 import socketio
+from redis import Redis
 
 from tests.support.chat import ChatClient, chat_client
 from tests.support.redisserver import RunningRedis, running_redis
@@ -201,3 +202,33 @@ class TestNames:
             cluster.clients = [dan, *cluster.clients[1:]]
             await cluster.say(cluster.clients[1], "welcome back")
             await cluster.seen_by_all("welcome back")
+
+    async def test_a_node_whose_name_was_taken_while_it_stood_still_goes(self, cluster: Cluster) -> None:
+        """Two of one name would be one to the others, who see only the users of the one that has it."""
+        first = cluster.services[0]
+        # What a machine that is halted for longer than the lease comes to, if another begins under its name.
+        with Redis(port=cluster.redis.port) as client:
+            client.set("hubbub:{n1}:lease", "the boot of another", px=60_000)
+        assert await asyncio.wait_for(first.process.wait(), 30) == 0
+        assert '"cluster.name_taken"' in first.log
+
+
+class TestALostMachine:
+    async def test_a_node_and_redis_that_die_together_make_no_other_unready(self, cluster: Cluster) -> None:
+        """The dead node said that it hears, and says nothing else any more."""
+        dead, *others = cluster.services
+        await dead.kill()
+        cluster.redis.kill()
+        for service in others:
+            await cluster.until_ready(service, "degraded")
+        seen: set[str] = set()
+        until_s = (
+            time.monotonic() + 5.0
+        )  # Somebody who believes the dead does so for as long as its beat is kept: 15 s.
+        async with aiohttp.ClientSession() as session:
+            while time.monotonic() < until_s:
+                for service in others:
+                    async with session.get(f"{service.url}/readyz") as response:
+                        seen.add((await response.json())["status"])
+                await asyncio.sleep(0.1)
+        assert seen == {"degraded"}

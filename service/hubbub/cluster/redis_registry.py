@@ -87,6 +87,8 @@ class RedisRegistry:
         self._sweeping: set[asyncio.Task[None]] = set()
         self._renewing = asyncio.Semaphore(AT_ONCE)
         self._reading = asyncio.Semaphore(AT_ONCE)
+        self.is_taken = False
+        """Whether another process has this node's name, as the last renewal found."""
         self._has_taken = False
         self._has_missed = False
         self._has_sentinels = address.service is not None
@@ -141,7 +143,8 @@ class RedisRegistry:
             self._may_have_moved = False
             await self._client.connection_pool.disconnect(inuse_connections=False)
         taken = await self._take()
-        if taken == 0:
+        self.is_taken = taken == 0
+        if self.is_taken:
             raise HubbubError("unavailable", "Another process has taken this node's name meanwhile.", retry_after=1)
         nodes = await self._others(self._renewing)
         if not self._is_listed:
