@@ -64,6 +64,14 @@ class TestParcels:
             [7],
             {"a": 1},
             [[0, 1, 2, 3, 4, 5]],
+            [[0, "1", 2, "ada", 4, []]],
+            [[0, 1, 2.5, "ada", 4, []]],
+            [[0, 1, 2, None, 4, []]],
+            [[0, 1, 2, "ada", True, []]],
+            [[0, 1, 2, "ada", 4, [["bob"]]]],
+            [[0, {}, "key", "ada"]],
+            [[0, "typing", ["key"], "ada"]],
+            [[0, "typing", "key", 7]],
         ],
     )
     def test_heads_that_do_not_fit_are_refused(self, heads: object) -> None:

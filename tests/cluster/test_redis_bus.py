@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from hubbub.cluster import redis_bus, redis_canary, redis_ears, redis_mouth
 from tests.support.busnode import BusNode, offer
@@ -167,14 +168,24 @@ class TestRooms:
         assert other.heard == [99]
         await client.aclose()
 
-    async def test_what_is_no_parcel_is_passed_over(self, server: RunningRedis, pair: tuple[BusNode, BusNode]) -> None:
+    async def test_what_is_no_parcel_is_passed_over_and_told_once_a_second(
+        self, server: RunningRedis, pair: tuple[BusNode, BusNode]
+    ) -> None:
         one, other = pair
         client = Redis.from_url(server.url)
-        for body in (b"", b"\n", b"{}", b"\xff" * 100, b'["one",[[5]]]\n'):
-            await client.publish("hubbub:room:tea", body)
+        garbage = [b"", b"\n", b"{}", b"\xff" * 100, b'["one",[[5]]]\n', b'["x",[[0,"1",1,"ada",1,[]]]]\n'] * 40
+        with capture_logs() as lines:
+            for body in garbage:
+                await client.publish("hubbub:room:tea", body)
+                await client.publish(other.bus._canary_name, body)
+            one.bus.offer("tea", offer(7))
+            await until(lambda: 7 in other.heard)
+            await other.close()
         await client.aclose()
-        one.bus.offer("tea", offer(7))
-        await until(lambda: 7 in other.heard)
+        told = [line for line in lines if line["event"] == "cluster.parcel_unreadable"]
+        assert sum(line["times"] for line in told) == len(garbage)
+        assert len(told) < len(garbage) / 10
+        assert not [line for line in lines if line["event"] in ("cluster.ears_broken", "cluster.deaf")]
 
     async def test_what_is_said_last_still_goes_out(self, pair: tuple[BusNode, BusNode]) -> None:
         one, other = pair

@@ -123,6 +123,47 @@ class TestLosses:
 
         in_time(test)
 
-    async def test_what_is_no_song_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match="invalid literal"):
-            Cage().canary.hear(b"la la")
+
+class TestWhatOthersSay:
+    """Anybody who may publish can say something on the canary's channel."""
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"la la", b"\xff", b"-1", b"+1", b" 1", b"01", b"1_0", b"1.0", b"9" * 10_000]
+    )
+    def test_what_is_no_song_is_passed_over(self, body: bytes) -> None:
+        async def test(cage: Cage) -> None:
+            cage.is_open = False
+            for _ in range(20):  # So that a number that is read too generously is one that was sung.
+                cage.canary.sing()
+            cage.canary.lose()
+            cage.canary.hear(body)
+            assert not cage.hears()
+            assert cage.backs == 0
+
+        in_time(test)
+
+    def test_a_song_of_the_future_does_not_count_and_keeps_no_true_one_from_counting(self) -> None:
+        async def test(cage: Cage) -> None:
+            cage.is_open = False
+            await asyncio.sleep(0.1)
+            cage.canary.hear(b"%d" % 10**9)
+            assert not cage.hears()
+            cage.canary.hear(b"1")
+            assert cage.hears()
+
+        in_time(test)
+
+    def test_a_song_that_was_heard_is_no_sign_of_hearing_when_it_comes_again(self) -> None:
+        async def test(cage: Cage) -> None:
+            await asyncio.sleep(0.1)
+            cage.is_open = False
+            while not cage.overs:
+                cage.canary.hear(b"1")
+                await asyncio.sleep(CANARY_S / 2)
+            assert not cage.hears()
+            cage.canary.hear(b"1")
+            assert not cage.hears()
+            cage.canary.hear(b"2")
+            assert cage.hears()
+
+        in_time(test)

@@ -65,9 +65,16 @@ def unpack(parcel: bytes) -> tuple[str, list[Offer], list[Whisper]]:
                 raise ParcelError("a document is cut off")
             at += length
             if len(head) == 6:
-                offers.append(Offer(head[1], head[2], head[3], head[4], tuple(head[5]), document))
+                _, rev, seq, sender, created_at, mentions = head
+                if not (type(rev) is type(seq) is type(created_at) is int and type(sender) is str):
+                    raise ParcelError("a head is not of an offer")
+                if mentions and not all(type(each) is str for each in mentions):
+                    raise ParcelError("mentions are no users")
+                offers.append(Offer(rev, seq, sender, created_at, tuple(mentions), document))
             else:
                 _, event, key, user = head
+                if not (type(event) is type(key) is type(user) is str):
+                    raise ParcelError("a head is not of a whisper")
                 whispers.append(Whisper(event, key, user, document))
     except (orjson.JSONDecodeError, TypeError, ValueError, IndexError, KeyError) as error:
         raise ParcelError("not a parcel") from error

@@ -23,6 +23,7 @@ from hubbub.cluster.redis_sentinels import MasterWatch
 from hubbub.cluster.redis_shards import Shards
 from hubbub.cluster.resp import RedisError, Reply
 from hubbub.errors import HubbubError
+from hubbub.seldom import Seldom
 
 __all__ = ["RedisBus"]
 
@@ -61,6 +62,7 @@ class RedisBus:
         self._ears = ears
         self._origin = origin
         self._on_dropped = on_dropped
+        self._unreadable = Seldom(_log, "cluster.parcel_unreadable")
         self._take: Take | None = None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_hurry: Callable[[], None] = lambda: None
@@ -122,6 +124,7 @@ class RedisBus:
         self._listening.clear()
         for channel in (self._canary_name, _HURRY):
             self._ears.leave(channel)
+        self._unreadable.close()
         self._take = None
 
     def ears_again(self) -> None:
@@ -191,7 +194,7 @@ class RedisBus:
         try:
             _, offers, whispers = unpack(parcel)
         except ParcelError:
-            _log.warning("cluster.parcel_unreadable", room=uid, bytes=len(parcel))
+            self._unreadable.warn(room=uid, bytes=len(parcel))
             return
         if self._take is not None:
             self._take(uid, offers, whispers)

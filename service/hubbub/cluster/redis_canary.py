@@ -22,6 +22,9 @@ CANARY_S: Final = 1.0
 DEAF_S: Final = 3.0
 """When the canary has been away for so long, the node is deaf."""
 
+_LONGEST: Final = 16
+"""Digits of a song. One a second is sung; this is to keep whatever else comes from being read at length."""
+
 
 class Canary:
     """One pair of connections that is tried. `sing` says its argument, so that it comes to `hear`, and may fail to;
@@ -43,13 +46,14 @@ class Canary:
         self._errand = Errand(self._run)
         self._sung = 0
         self._heard = 0
+        self._hears = False
         self._heard_at = 0.0
         self._was_deaf = True
         self._is_lost = False
 
     @property
     def hears(self) -> bool:
-        return self._heard > 0 and asyncio.get_running_loop().time() - self._heard_at < DEAF_S
+        return self._hears and asyncio.get_running_loop().time() - self._heard_at < DEAF_S
 
     def start(self) -> None:
         """Sing until `close`."""
@@ -72,9 +76,15 @@ class Canary:
             self._say(b"%d" % self._sung)
 
     def hear(self, body: bytes) -> None:
-        """What came from Redis on the canary's channel."""
+        """What came from Redis on the canary's channel. All but a song that was sung and not heard yet is passed over:
+        others can say something there too, and would make a node that is deaf believe that it hears.
+        """
+        song = _song(body)
+        if song is None or not self._heard < song <= self._sung:
+            return
         self._heard_at = asyncio.get_running_loop().time()
-        self._heard = max(self._heard, int(body))
+        self._heard = song
+        self._hears = True
         if self._was_deaf:
             self._was_deaf = False
             _log.info("cluster.hears", **self._facts)
@@ -93,5 +103,12 @@ class Canary:
                     _log.warning("cluster.deaf", **self._facts)
                     self._was_deaf = True
                 self._heard_at = loop.time()  # The new connections have as long again.
-                self._heard = 0
+                self._hears = False
                 self._start_over()
+
+
+def _song(body: bytes) -> int | None:
+    """The number of a song, None if it is none: exactly as `sing` writes it, and no longer than any that is sung."""
+    if len(body) > _LONGEST or not body.isdigit() or body.startswith(b"0"):
+        return None
+    return int(body)
