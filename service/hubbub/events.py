@@ -23,6 +23,7 @@ __all__ = [
     "ADMIN_SERVER_EVENTS",
     "CHAT",
     "CLIENT_EVENTS",
+    "NOTICE",
     "PRESENCE",
     "PRESENCE_CLIENT_EVENTS",
     "PRESENCE_SERVER_EVENTS",
@@ -335,6 +336,8 @@ SERVER_EVENTS: Final[tuple[ServerEvent, ...]] = (
     ServerEvent("token:expiring", "{expires_at}", "The token is about to expire; send auth:refresh."),
 )
 
+NOTICE: Final = admin.NoticeSend(exclude=("room",))
+"""What clients get as `notice`, whoever has said it: `{level, text}`, as `notice:send` of `/admin` takes them."""
 
 PRESENCE_CLIENT_EVENTS: Final[tuple[ClientEvent, ...]] = (
     ClientEvent(

@@ -175,7 +175,7 @@ class TestEvents:
         assert door.admin.refused(HubbubError("bad_request"))["error"]["code"] == "bad_request"
         connection = await door.enter(link_of())
         assert (await door.ask(connection, "message:send", {}))["error"]["code"] == "bad_request"
-        assert list(door.admin.outside("stats", None)) == []
+        assert list(door.admin.outside("stats", {}, None)) == []
         door.admin.suspended(connection, "group")
         assert connection.is_open
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hubbub.domain.identity import Identity
 from hubbub.errors import HubbubError
@@ -153,3 +154,45 @@ class TestOrder:
         connection = await door.enter(link_of(), "/presence")
         door.presence.suspended(connection, "tea")
         assert [name for name, _ in connection.did] == ["hello"]
+
+
+class TestOutsideProcesses:
+    async def test_a_notice_goes_to_everybody_or_to_a_room_if_it_is_one(self, door: Door) -> None:
+        chat = await door.enter(link_of(), "/chat")
+        notice = {"level": "info", "text": "Tea is ready."}
+        assert list(door.chat.outside("notice", notice, None)) == [chat]
+        assert list(door.chat.outside("notice", notice, "nowhere")) == []
+        assert list(door.chat.outside("marker", "anything", None)) == [chat]
+
+    @pytest.mark.parametrize(
+        "notice",
+        [
+            None,
+            "Tea is ready.",
+            [{"level": "info", "text": "Tea is ready."}],
+            ("info", "Tea is ready."),
+            {"bad": 1},
+            {"text": "Tea is ready."},
+            {"level": "loud", "text": "Tea is ready."},
+            {"level": ["info"], "text": "Tea is ready."},
+            {"level": "info", "text": " "},
+            {"level": "info", "text": "x" * 1001},
+            {"level": "info", "text": "Tea is ready.", "room": "tea"},
+        ],
+    )
+    async def test_a_notice_that_is_none_goes_to_nobody_and_is_told(self, door: Door, notice: Any) -> None:
+        await door.enter(link_of(), "/chat")
+        with capture_logs() as lines:
+            assert list(door.chat.outside("notice", notice, None)) == []
+        (line,) = lines
+        assert (line["event"], line["name"], line["times"]) == ("outside.refused", "notice", 1)
+        assert "Tea" not in str(line)
+
+    async def test_what_the_service_alone_may_say_is_refused_once_a_second_in_the_log(self, door: Door) -> None:
+        await door.enter(link_of(), "/chat")
+        with capture_logs() as lines:
+            for _ in range(200):
+                assert list(door.chat.outside("message", {"rev": 1}, None)) == []
+            assert list(door.presence.outside("presence", {}, None)) == []
+        assert [line["namespace"] for line in lines if line["event"] == "outside.refused"][:1] == ["/chat"]
+        assert 2 <= len(lines) < 20

@@ -61,7 +61,7 @@ class TinyHandler:
     def suspended(self, connection: Connection, group: str) -> None:
         self.note("suspended", connection.namespace, group)
 
-    def outside(self, event: str, room: object) -> Iterable[Connection]:
+    def outside(self, event: str, data: object, room: object) -> Iterable[Connection]:
         self.note("outside", event, room)
         return [each for each in self.connections if room is None or room == each.id]
 

@@ -287,7 +287,7 @@ class EchoHandler:
     def suspended(self, connection: Connection, group: str) -> None:
         """Nobody is in a group."""
 
-    def outside(self, event: str, room: object) -> Iterable[Connection]:
+    def outside(self, event: str, data: object, room: object) -> Iterable[Connection]:
         return ()
 
     def refused(self, error: HubbubError) -> dict[str, Any]:

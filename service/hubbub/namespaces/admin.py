@@ -104,7 +104,7 @@ class AdminNamespace:
         """Nothing here is sent to groups that one could fall behind of."""
         _log.error("connection.suspended", connection=connection.id, namespace=ADMIN, group=group)
 
-    def outside(self, event: str, room: object) -> Iterable[Connection]:
+    def outside(self, event: str, data: object, room: object) -> Iterable[Connection]:
         """Nobody: administrators are told by the service alone."""
         return ()
 

@@ -19,10 +19,11 @@ from hubbub.domain.chat import Chat
 from hubbub.domain.documents import user_document
 from hubbub.domain.roster import Client
 from hubbub.errors import HubbubError
-from hubbub.events import ClientEvent, ServerEvent
+from hubbub.events import NOTICE, ClientEvent, ServerEvent
 from hubbub.pipeline.answers import error_answer
 from hubbub.pipeline.base import CONNECT, Call, Middleware, compose
 from hubbub.pipeline.sessions import Session, Sessions, session_of
+from hubbub.seldom import Seldom
 from hubbub.telemetry import Metrics
 from hubbub.transport.base import Connection, Incoming, Order
 from hubbub.version import VERSION
@@ -57,6 +58,7 @@ class UserNamespace(ABC):
         watches: bool,
     ) -> None:
         self._name = name
+        self._refused = Seldom(_log, "outside.refused")
         self._server_events = frozenset(event.name for event in server_events)
         self._chat = chat
         self._sessions = sessions
@@ -130,13 +132,16 @@ class UserNamespace(ABC):
         """
         _log.error("connection.suspended", connection=connection.id, namespace=self._name, group=group)
 
-    def outside(self, event: str, room: object) -> Iterable[Connection]:
+    def outside(self, event: str, data: object, room: object) -> Iterable[Connection]:
         """Events of the contract are the service's own to send: clients rely on the order in which they come, and on
-        who gets them. Apart from `notice`, an outside process may send any other.
+        who gets them. An outside process may send a `notice` as administrators may, and whatever is not of the
+        contract.
         """
-        if event in self._server_events and event != "notice":
-            _log.warning("outside.refused", namespace=self._name, name=event)
-            return ()
+        if event in self._server_events:
+            reason = "the service's own" if event != "notice" else "not {level, text}" if _is_odd(data) else None
+            if reason is not None:
+                self._refused.warn(namespace=self._name, name=event, reason=reason)
+                return ()
         return self.audience(room)
 
     def refused(self, error: HubbubError) -> dict[str, Any]:
@@ -198,3 +203,8 @@ class UserNamespace(ABC):
         client = connection.state if connection is not None else None
         if isinstance(client, Client):
             self.renew(client, session)
+
+
+def _is_odd(notice: object) -> bool:
+    """Whether clients would not know what to do with it."""
+    return not isinstance(notice, dict) or bool(NOTICE.validate(notice))

@@ -150,9 +150,9 @@ class Handler(Protocol):
     def suspended(self, connection: Connection, group: str) -> None:
         """The client reads too slowly for a group: it has been taken out of it, and has to be told so."""
 
-    def outside(self, event: str, room: object) -> Iterable[Connection]:
+    def outside(self, event: str, data: object, room: object) -> Iterable[Connection]:
         """Who gets an event that the program around the server, or an outside process, emits to a room of this
-        namespace (`Server.emit`); to all, if `room` is None. Nobody, where it is not theirs to send.
+        namespace (`Server.emit`); to all, if `room` is None. Nobody, where it is not theirs to send, or not like this.
         """
 
     def refused(self, error: HubbubError) -> dict[str, Any]:

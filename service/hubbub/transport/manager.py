@@ -113,7 +113,7 @@ class LocalClients:
         """Who is in a room of a namespace with a handler of its own is the handler's to say; there are no callbacks."""
         skipped = skip_sid if isinstance(skip_sid, (list, tuple, set)) else (skip_sid,)
         for each in room if isinstance(room, (list, tuple, set)) else (room,):
-            for connection in handler.outside(event, each):
+            for connection in handler.outside(event, data, each):
                 if connection.id not in skipped:
                     connection.emit(event, data)
 

@@ -144,7 +144,7 @@ class PlainHandler:
     def suspended(self, connection: Connection, group: str) -> None:
         """Nothing that plain handlers send can be suspended."""
 
-    def outside(self, event: str, room: object) -> Iterable[Connection]:
+    def outside(self, event: str, data: object, room: object) -> Iterable[Connection]:
         """The manager knows who is in a room of a plain namespace, and does not ask."""
         return ()
 
