@@ -68,7 +68,7 @@ class TestText:
         table = tmp_path / "nodes.txt"
         table.write_text("n2 10.0.0.2:8000\nn1 10.0.0.1:8000\n")
         assert text_of("--nodes", str(table)) == text_of(*TWO)
-        assert text_of("--nodes", str(table), "--node", "n3=10.0.0.3:8000").count("# n3\n") == 2
+        assert text_of("--nodes", str(table), "--node", "n3=10.0.0.3:8000").count("# n3\n") == 3
 
     def test_sizes_and_times_are_those_of_the_service(self) -> None:
         text = text_of(
@@ -82,6 +82,37 @@ class TestText:
         times = re.findall(r"^    proxy_(?:read|send)_timeout (\d+)s;", text_of(*TWO), re.MULTILINE)
         assert times == ["45", "45"]
         assert all(int(time_s) > 15 + 15 for time_s in times)
+
+    def test_what_is_to_end_at_another_node_ends_before_nobody_is_sent_on(self) -> None:
+        """Else a node that is frozen would be waited for, and nobody asked in its place."""
+        text = text_of(*TWO)
+        limit = re.findall(r"^    proxy_next_upstream_timeout (\d+)s;", text, re.MULTILINE)
+        assert limit == ["15"]
+        for place, read_s in {
+            "= /api/guest": 5,
+            "/": 5,
+            "@hubbub_read": 10,
+            "/api/": 35,
+            "@hubbub_last_read": 35,
+        }.items():
+            found = re.search(rf"location {place} {{\n(.*?)\n        }}", text, re.DOTALL)
+            assert found is not None, place
+            assert re.findall(r"proxy_read_timeout (\d+)s;", found[1]) == [str(read_s)], place
+            assert (read_s < 15) == (place not in ("/api/", "@hubbub_last_read"))
+            assert ("non_idempotent" in found[1]) == (place == "= /api/guest")
+
+    def test_nodes_bound_sessions_and_nginx_their_connections(self) -> None:
+        assert "limit_conn hubbub_connections 1500;" in text_of(*TWO)
+        assert "limit_conn hubbub_connections" not in text_of(*TWO, HUBBUB_CONNECTIONS_PER_ADDRESS="0")
+
+    def test_what_the_nodes_share_is_enough(self, tmp_path: Path) -> None:
+        """That file has Redis and the store, and no node: each node's name is its own."""
+        shared = {"HUBBUB_REDIS": "redis://redis.internal", "HUBBUB_STORE": "mongodb://db1/hubbub?replicaSet=rs0"}
+        assert text_of(*TWO, **shared) == text_of(*TWO)
+        assert text_of(*TWO, **shared, HUBBUB_NODE="Not a name") == text_of(*TWO)
+        path = tmp_path / "hubbub.toml"
+        path.write_text('redis = "redis://redis.internal"\nconnections_per_address = 7\n')
+        assert "limit_conn hubbub_connections 21;" in text_of(*TWO, "--config", str(path))
 
     def test_pages_that_may_read_are_those_of_the_service(self) -> None:
         def listed(**environ: str) -> list[str]:

@@ -148,7 +148,7 @@ class TestATableThatChanges:
         def without_n3(text: str) -> str:
             lines = text.splitlines(keepends=True)
             kept = [line for line in lines if "hubbub_node_n3;" not in line and "# n3\n" not in line]
-            assert len(lines) - len(kept) == 3  # One in each group of all, and one in the map.
+            assert len(lines) - len(kept) == 4  # One in each group of all, and one in the map.
             return "".join(kept)
 
         async with running_trio(tmp_path) as trio, node_host() as host, crowd(trio, host, each=3) as visitors:
@@ -179,6 +179,50 @@ class TestANodeThatIsFrozen:
                         assert (await handshake(trio.url, http))[:3] in ("n2.", "n3.")
             finally:
                 os.kill(process.pid, signal.SIGCONT)
+
+    async def test_the_page_and_the_api_are_those_of_another_and_nothing_is_changed_twice(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        """With a tenth of the times, which `tests/cli/test_nginxconf.py` compares."""
+
+        def impatient(text: str) -> str:
+            for told_s in (5, 10, 15, 35):
+                assert f"timeout {told_s}s;" in text
+                text = text.replace(f"timeout {told_s}s;", f"timeout {told_s * 100}ms;")
+            return text
+
+        async with running_trio(tmp_path, edit=impatient, guests="on") as trio:
+            process = trio.nodes["n1"].process
+
+            async def asked(method: str, path: str) -> tuple[int, float]:
+                """The status, and the seconds until all was there."""
+                begun = time.monotonic()
+                body = None if method == "GET" else {"name": "Ada"}
+                agent = {"User-Agent": f"{method} {path}"}
+                async with http.request(method, f"{trio.url}{path}", json=body, headers=agent) as answer:
+                    await answer.read()
+                return answer.status, time.monotonic() - begun
+
+            def answers_of(method: str, path: str) -> set[str]:
+                return {line.answers for line in trio.nginx.log() if line.agent == f"{method} {path}"}
+
+            repeated = [("GET", "/"), ("GET", "/api/spec"), ("POST", "/api/guest")]
+            once = ("POST", "/api/rooms/r/messages")
+            os.kill(process.pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(60):
+                    # Until each kind has met the frozen node.
+                    while not (
+                        all("504, 200" in answers_of(*each) for each in repeated)
+                        and any("504" in answers for answers in answers_of(*once))
+                    ):
+                        every = [asked(*each) for each in (*repeated, once) for _ in range(12)]
+                        answers = (await asyncio.gather(*every))[:36]
+                        assert {status for status, _ in answers} == {200}
+                        assert max(took_s for _, took_s in answers) < 15
+            finally:
+                os.kill(process.pid, signal.SIGCONT)
+            assert answers_of(*once) <= {"401", "504"}, "it was sent twice"
 
 
 async def status_of(url: str, http: aiohttp.ClientSession) -> int:

@@ -212,7 +212,7 @@ class TestAddresses:
         arguments = ["--connections-per-address", "2"]
         async with running_nginx(tmp_path / "nginx", addresses, arguments=arguments) as nginx:
             there = f"{nginx.url}/socket.io/?EIO=4&transport=websocket"
-            sockets = [await http.ws_connect(there) for _ in range(4)]  # A client that polls may have two at once.
+            sockets = [await http.ws_connect(there) for _ in range(6)]  # A client that upgrades may have three.
             with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
                 await http.ws_connect(there)
             assert refusal.value.status == 429

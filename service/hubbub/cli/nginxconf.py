@@ -26,8 +26,12 @@ _TEMPLATE: Final = Path(__file__).parent / "nginx.conf"
 _READ_MARGIN_S: Final = 15
 """By how much a silent connection outlives the heartbeat: who is late by a pause of the machine is not cut."""
 
-_CONNECTIONS_EACH: Final = 2
-"""A client that polls has a GET and a POST under way at once."""
+_CONNECTIONS_EACH: Final = 3
+"""A client that polls has a GET and a POST under way at once, and while it upgrades a WebSocket beside them. The nodes
+count sessions, and say no to one too many; this bound is to be reached by nobody whom they would take.
+"""
+
+_NOT_OF_NGINX: Final = frozenset({"HUBBUB_NODE", "HUBBUB_REDIS", "HUBBUB_STORE"})
 
 _SERVER_NAME: Final = re.compile(r"(?=.{1,253}\Z)(\*\.)?[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9][a-z0-9-]{0,62})*")
 _LISTEN: Final = re.compile(r"((\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]):)?(\d{1,5})")
@@ -81,7 +85,7 @@ def configuration(site: Site, settings: Settings, nodes: Sequence[Upstream]) -> 
     }
     text = _TEMPLATE.read_text(encoding="utf-8")
     if not settings.connections_per_address:
-        text = text.replace("        limit_conn hubbub_connections @connections@;\n", "")
+        text = re.sub(r" *limit_conn hubbub_connections .*\n", "", text)
     return "".join(_filled(line, places) for line in text.splitlines(keepends=True))
 
 
@@ -246,11 +250,12 @@ def nginx_conf(
 ) -> None:
     """Print a configuration of Nginx that keeps each session on its node.
 
-    Nodes are named as their HUBBUB_NODE says. Sizes, times and origins are those of the service's settings. The same
+    Nodes are named as their HUBBUB_NODE says. Sizes, times and origins are those of the service's settings; what they
+    say of HUBBUB_NODE, HUBBUB_REDIS and HUBBUB_STORE counts for nothing. The same
     arguments give the same text, in whichever order the nodes are named.
     """
     with told_failures():
-        settings = load(os.environ, config=config, overrides=overrides)
+        settings = _settings(config, overrides)
         site = Site(
             names=tuple(name.lower() for name in names),
             certificate=tls_cert,
@@ -268,6 +273,14 @@ def nginx_conf(
         except ValueError as error:
             fail(str(error), status=2)
     click.echo(text, nl=False)
+
+
+def _settings(config: Path | None, overrides: Mapping[str, object]) -> Settings:
+    """The bounds and origins of all nodes. What is kept for all of them together, in a file of the environment or in
+    `config`, names Redis and no node: here that is no mistake.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in _NOT_OF_NGINX}
+    return load(environ, config=config, overrides={**overrides, "node": "any"})
 
 
 def _check(site: Site) -> None:

@@ -100,6 +100,8 @@ def _everybody(nodes: Sequence[Upstream]) -> list[str]:
         "# Those who begin by polling, the page and the API go to any node. What they open later is counted elsewhere:",
         "# to look for the fewest connections here would be to look for who has no WebSockets.",
         *_group_of_all("hubbub_any", "random;", "max_fails=1 fail_timeout=3s", nodes),
+        "# The same for reads of the API. A node that is left out here, for it or the store was slow, is not so above.",
+        *_group_of_all("hubbub_reads", "random;", "max_fails=1 fail_timeout=3s", nodes),
         "# Those who begin with a WebSocket keep the connection on which they came. No node is left out of this group:",
         "# one that was would be tried by one newcomer in 3 s, until the first of their connections has ended. Who",
         "# meets one that is down or draining is refused at once, and goes on.",
