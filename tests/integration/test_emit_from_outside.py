@@ -113,6 +113,7 @@ class TestEmitFromOutside:
         ada = clients["ada in tea"]
         for event in ("message", "room", "typing"):
             await outside.emit(event, {"room": "tea", "rev": 9}, namespace="/chat", room="tea")
+        await outside.emit("notice", {"level": "loud", "text": "Kettle!"}, namespace="/chat")
         await outside.emit(*SHIPPED, namespace="/chat")
         await until(lambda: SHIPPED in ada.events)
         assert told(ada) == [SHIPPED]
