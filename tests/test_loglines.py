@@ -23,7 +23,7 @@ class TestLines:
     def test_a_reader_that_stays_away_holds_up_nobody_and_is_told_what_it_missed(self) -> None:
         reading, writing = os.pipe()
         with open(reading, "rb") as reader, open(writing, "w") as stream:
-            writer = LineWriter(stream, most_lines=100)
+            writer = LineWriter(stream, most_lines=100, node="n1")
             writer.start()
             line = "x" * 10_000
             # The pipe holds six such lines, the writer what it took last and a hundred more.
@@ -37,6 +37,7 @@ class TestLines:
             collector.join(30)
         text = taken[0].decode()
         assert '"log.dropped"' in text
+        assert '"node": "n1"' in text
         assert text.count("\n") == text.count(line) + text.count("log.dropped")
 
     def test_a_stream_that_is_gone_ends_nothing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -100,6 +101,19 @@ class TestRunning:
                     async with session.get(service.url + path) as response:
                         assert response.status == 200, path
             assert await service.stop() == 0
+
+    @pytest.mark.parametrize("name", ["n7", None])
+    async def test_each_line_of_the_log_has_the_name_that_the_node_was_given(
+        self, tmp_path: Path, name: str | None
+    ) -> None:
+        given = {} if name is None else {"node": name}
+        async with running_service(tmp_path, log_format="json", **given) as service:
+            async with chat_client(service.url, service.token(user="alice")) as alice:
+                await alice.wait_for("hello")
+            assert await service.stop() == 0
+        lines = [json.loads(line) for line in service.log.splitlines() if line.startswith("{")]
+        assert "connection.closed" in {line["event"] for line in lines}
+        assert {line.get("node") for line in lines} == {name}
 
     async def test_a_second_signal_ends_it_at_once(self, tmp_path: Path) -> None:
         async with running_service(tmp_path, drain_s=3600) as service:

@@ -64,6 +64,10 @@ class TestSources:
     def test_each_process_gets_a_node_name_of_its_own(self) -> None:
         assert loaded().node != loaded().node
 
+    def test_only_a_name_that_was_given_is_one_to_be_called_by(self) -> None:
+        assert loaded().name_of_node is None
+        assert loaded(NODE="n-abc123").name_of_node == "n-abc123"
+
     def test_settings_cannot_be_changed(self) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             loaded().port = 1  # type: ignore[misc]

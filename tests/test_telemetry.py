@@ -139,6 +139,26 @@ class TestLogging:
         assert (line["code"], line["ms"]) == ("ok", 1.5)
         assert line["timestamp"].endswith("Z")
 
+    @pytest.mark.parametrize("as_json", [True, False])
+    def test_every_line_of_a_node_with_a_name_has_it(self, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+        configure_logging(level="info", json=as_json, node="node-7")
+        structlog.get_logger("x").info("connection.opened")
+        logging.getLogger("engineio").warning("trouble")
+        logging.getLogger("hubbub.history").warning("trouble")
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 3
+        for line in lines:
+            assert json.loads(line)["node"] == "node-7" if as_json else "node=node-7" in line
+
+    def test_a_line_that_speaks_of_a_node_is_left_as_it_is(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging(level="info", json=True, node="node-7")
+        structlog.get_logger("x").info("node.gone", node="node-8")
+        configure_logging(level="info", json=True)
+        structlog.get_logger("x").info("connection.opened")
+        about, nameless = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        assert about["node"] == "node-8"
+        assert "node" not in nameless
+
     def test_a_line_for_people_is_plain_where_there_is_no_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
         configure_logging(level="info", json=False)
         structlog.get_logger("x").info("connection.opened", code="ok")

@@ -7,6 +7,7 @@ writes whatever has come together. If the reader stays away, lines are dropped, 
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
@@ -22,10 +23,11 @@ GATHER_S: Final = 0.02
 
 
 class LineWriter:
-    """Writes lines to a stream on a thread of its own, from `start` to `close`."""
+    """Writes lines to a stream on a thread of its own, from `start` to `close`. `node` is for its own lines."""
 
-    def __init__(self, stream: TextIO, *, most_lines: int = MOST_LINES) -> None:
+    def __init__(self, stream: TextIO, *, most_lines: int = MOST_LINES, node: str | None = None) -> None:
         self._stream = stream
+        self._facts: dict[str, object] = {} if node is None else {"node": node}
         self._most = most_lines
         self._lines: deque[str] = deque()
         self._dropped = 0
@@ -63,7 +65,8 @@ class LineWriter:
     def _write(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if self._dropped:
-            lines.append(f'{{"event": "log.dropped", "level": "warning", "lines": {self._dropped}}}')
+            told = {"event": "log.dropped", "level": "warning", "lines": self._dropped, **self._facts}
+            lines.append(json.dumps(told))
             self._dropped = 0
         try:
             self._stream.write("".join(f"{line}\n" for line in lines))

@@ -48,8 +48,8 @@ def run(settings: Settings) -> None:
     Raises `OSError` (the address) before anything listens, and `StoreError` once it is clear that waiting for the store
     is in vain: that is before anything listens too, unless the store was out of reach until then.
     """
-    lines = LineWriter(sys.stderr)
-    configure_logging(level=settings.log_level, json=settings.json_logs, writer=lines)
+    lines = LineWriter(sys.stderr, node=settings.name_of_node)
+    configure_logging(level=settings.log_level, json=settings.json_logs, writer=lines, node=settings.name_of_node)
     descriptors = raise_descriptor_limit()
     if descriptors < DESCRIPTORS_WANTED:
         raise OSError(

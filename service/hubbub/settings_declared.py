@@ -63,8 +63,14 @@ def _without_password(address: str) -> str:
     return re.sub(r"((?i:password|token|passphrase)[^=&]*=)[^&]*", rf"\g<1>{_MASK}", f"{scheme}{mark}{shown}")
 
 
+class _Nameless(str):
+    """A name that was given by nobody, and is another one at the next start."""
+
+    __slots__ = ()
+
+
 def _random_node() -> str:
-    return f"n-{secrets.token_hex(3)}"
+    return _Nameless(f"n-{secrets.token_hex(3)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,7 +377,7 @@ class Settings:
     log_format: Literal["auto", "console", "json"] = setting(
         Choice("auto", "console", "json"),
         "auto",
-        what="How log lines look.",
+        what="How log lines look. Each has `node`, the name of this node, if `HUBBUB_NODE` gave it one.",
         why="`auto` is console on a terminal, for people, and else json, for machines.",
     )
 
@@ -388,6 +394,11 @@ class Settings:
     def json_logs(self) -> bool:
         """Whether log lines are JSON, `log_format=auto` decided by what standard error is."""
         return self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
+
+    @property
+    def name_of_node(self) -> str | None:
+        """The node's name if it was given one; None if it has one by chance, which tells nobody anything."""
+        return None if isinstance(self.node, _Nameless) else self.node
 
     @property
     def on_mongodb(self) -> bool:

@@ -295,9 +295,9 @@ class Metrics:
         self.commit_seconds.observe(seconds)
 
 
-def configure_logging(*, level: str, json: bool, writer: LineWriter | None = None) -> None:
+def configure_logging(*, level: str, json: bool, writer: LineWriter | None = None, node: str | None = None) -> None:
     """Log lines go to standard error, by way of `writer` where there is one: as JSON for machines, coloured for people
-    at a terminal.
+    at a terminal. With `node` each has the name of this node, so that those of several can be read as one.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -306,6 +306,7 @@ def configure_logging(*, level: str, json: bool, writer: LineWriter | None = Non
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([] if node is None else [_Named(node)]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -316,6 +317,17 @@ def configure_logging(*, level: str, json: bool, writer: LineWriter | None = Non
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_ToStructlog()], force=True)
+
+
+class _Named:
+    """Puts the node's name into a line, unless that speaks of a node itself."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+
+    def __call__(self, log: Any, level: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        line.setdefault("node", self._node)
+        return line
 
 
 def _json_line(line: Any, **_: Any) -> str:
