@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.support.conformance_clients import node_host
-from tests.support.nginx import Trio, running_trio, start_node
+from tests.support.nginx import Trio, running_nginx, running_trio, start_node
 from tests.support.nginx_clients import crowd, handshake
 
 PAGE: Final = "https://page.example.org"
@@ -184,14 +184,7 @@ class TestANodeThatIsFrozen:
         self, tmp_path: Path, http: aiohttp.ClientSession
     ) -> None:
         """With a tenth of the times, which `tests/cli/test_nginxconf.py` compares."""
-
-        def impatient(text: str) -> str:
-            for told_s in (5, 10, 15, 35):
-                assert f"timeout {told_s}s;" in text
-                text = text.replace(f"timeout {told_s}s;", f"timeout {told_s * 100}ms;")
-            return text
-
-        async with running_trio(tmp_path, edit=impatient, guests="on") as trio:
+        async with running_trio(tmp_path, edit=ten_times_as_fast, guests="on") as trio:
             process = trio.nodes["n1"].process
 
             async def asked(method: str, path: str) -> tuple[int, float]:
@@ -223,6 +216,43 @@ class TestANodeThatIsFrozen:
             finally:
                 os.kill(process.pid, signal.SIGCONT)
             assert answers_of(*once) <= {"401", "504"}, "it was sent twice"
+
+    async def test_reads_that_were_slow_everywhere_keep_nobody_from_nodes(
+        self, tmp_path: Path, http: aiohttp.ClientSession
+    ) -> None:
+        """As when the store is stuck for a while: no node is left in the group of reads, and reads are answered."""
+
+        def unforgiving(text: str) -> str:
+            before, name, after = ten_times_as_fast(text).partition("upstream hubbub_reads {")
+            reads, end, others = after.partition("}")
+            assert reads.count("fail_timeout=3s") == 2
+            return before + name + reads.replace("fail_timeout=3s", "fail_timeout=1h") + end + others
+
+        nodes = [await start_node(tmp_path, name) for name in ("n1", "n2")]
+        addresses = {f"n{number}": f"127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)}
+        try:
+            async with running_nginx(tmp_path / "nginx", addresses, edit=unforgiving) as nginx:
+                for node in nodes:
+                    os.kill(node.process.pid, signal.SIGSTOP)
+                assert await status_of(f"{nginx.url}/api/spec", http) == 504
+                await nginx.line_where(lambda line: line.answers == "504, 504")
+                for node in nodes:
+                    os.kill(node.process.pid, signal.SIGCONT)
+                assert await status_of(f"{nginx.url}/api/spec", http) == 200
+                await nginx.line_where(lambda line: line.answers == "502 : 200")
+                assert (await handshake(nginx.url, http))[:3] in ("n1.", "n2.")
+        finally:
+            for node in nodes:
+                os.kill(node.process.pid, signal.SIGCONT)
+                await node.kill()
+
+
+def ten_times_as_fast(text: str) -> str:
+    """The times that matter when a node says nothing."""
+    for told_s in (5, 10, 15, 35):
+        assert f"timeout {told_s}s;" in text
+        text = text.replace(f"timeout {told_s}s;", f"timeout {told_s * 100}ms;")
+    return text
 
 
 async def status_of(url: str, http: aiohttp.ClientSession) -> int:
