@@ -22,7 +22,7 @@ from hubbub.history.base import Beat
 from hubbub.settings import Settings
 from hubbub.transport.manager import Manager
 
-__all__ = ["Alone", "Cluster", "Joined", "join"]
+__all__ = ["Alone", "Cluster", "Joined", "Trouble", "join"]
 
 _log = structlog.get_logger("hubbub.cluster")
 
