@@ -140,10 +140,13 @@ class TestTogether:
             await came(client, "notice", {"level": "info", "text": "tea is ready"})
         # What the service alone may say it alone says.
         await outside.emit("message", {"rev": 1}, namespace="/chat")
+        await outside.emit("notice", {"bad": 1}, namespace="/chat")
+        await outside.redis.publish("socketio", b"garbage")
         await outside.emit("marker", {"n": 1}, namespace="/chat")
         for client in cluster.clients:
             await came(client, "marker", {"n": 1})
             assert ("message", {"rev": 1}) not in client.events
+            assert ("notice", {"bad": 1}) not in client.events
         await outside.redis.aclose()
 
 
