@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.admin import AdminClient, admin_client
 from tests.support.chat import ChatClient, RefusedError, chat_client
+from tests.support.halting import halt
 from tests.support.service import RunningService, running_service
 
 SECRET = "a-secret-of-both-nodes-that-is-long-enough"
@@ -110,7 +111,7 @@ class TestList:
         bob = await pair.chat(1, "bob")
         id = bob.sio.get_sid("/chat")
         process = pair.nodes[1].process
-        process.send_signal(signal.SIGSTOP)
+        halt(process.pid)
         try:
             began = time.monotonic()
             listing = await admin.ok("connections:list", {})

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from tests.support.conformance_clients import node_host
+from tests.support.halting import halt
 from tests.support.nginx import Trio, running_nginx, running_trio, start_node
 from tests.support.nginx_clients import crowd, handshake
 
@@ -172,7 +173,7 @@ class TestANodeThatIsFrozen:
 
         async with running_trio(tmp_path, edit=impatient) as trio:
             process = trio.nodes["n1"].process
-            os.kill(process.pid, signal.SIGSTOP)
+            halt(process.pid)
             try:
                 async with asyncio.timeout(60):
                     while "504, 200" not in {line.answers for line in trio.nginx.log()}:
@@ -201,7 +202,7 @@ class TestANodeThatIsFrozen:
 
             repeated = [("GET", "/"), ("GET", "/api/spec"), ("POST", "/api/guest")]
             once = ("POST", "/api/rooms/r/messages")
-            os.kill(process.pid, signal.SIGSTOP)
+            halt(process.pid)
             try:
                 async with asyncio.timeout(60):
                     # Until each kind has met the frozen node.
@@ -233,7 +234,7 @@ class TestANodeThatIsFrozen:
         try:
             async with running_nginx(tmp_path / "nginx", addresses, edit=unforgiving) as nginx:
                 for node in nodes:
-                    os.kill(node.process.pid, signal.SIGSTOP)
+                    halt(node.process.pid)
                 assert await status_of(f"{nginx.url}/api/spec", http) == 504
                 await nginx.line_where(lambda line: line.answers == "504, 504")
                 for node in nodes:

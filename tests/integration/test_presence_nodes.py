@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from tests.support.chat import ChatClient, chat_client
+from tests.support.halting import halt
 from tests.support.linked import Cluster, Watcher, running_cluster
 from tests.support.links import running_link
 from tests.support.waiting import until
@@ -133,7 +134,7 @@ class TestPresence:
             await breaks(client)
         wire.stall()
         cluster.nodes["n2"].process.kill()
-        cluster.nodes["n3"].process.send_signal(signal.SIGSTOP)
+        halt(cluster.nodes["n3"].process.pid)
         limits = {"max": GRACE_S, "liv": HEARTBEAT_S + GRACE_S, "quin": PARTED_S}
         limits |= dict.fromkeys(("dan", "fay", "gus", "hal", "jan"), LEASE_S)
         try:

@@ -25,6 +25,7 @@ from tests.support.chaos_plan import EVERYWHERE, Fault, Kind, Plan
 from tests.support.chaos_replica import Comparison, Violation
 from tests.support.chaos_stores import ChaosStore, read_rooms
 from tests.support.chat import ChatClient
+from tests.support.halting import halt
 from tests.support.service import RunningService, start_service
 
 __all__ = ["Run", "Summary"]
@@ -314,7 +315,7 @@ class Run:
     async def _freeze_service(self, fault: Fault) -> None:
         assert self._service is not None
         process = self._service.process
-        process.send_signal(signal.SIGSTOP)
+        halt(process.pid)
         try:
             await self._last(fault)
         finally:

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pymongo import MongoClient
 
+from tests.support.halting import halt
+
 __all__ = [
     "MongoProcess",
     "SharedMongo",
@@ -139,7 +141,7 @@ class MongoProcess:
 
     def freeze(self) -> None:
         """Connections stay open and nothing is answered, as when a machine hangs."""
-        os.kill(self.pid, signal.SIGSTOP)
+        halt(self.pid)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

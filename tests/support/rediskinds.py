@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.support.halting import halt
 from tests.support.redisserver import RunningRedis, running_redis
 
 __all__ = [
@@ -203,7 +204,7 @@ class RunningSentinels:
     def freeze(self) -> None:
         """No sentinel does anything."""
         for process in self.processes:
-            process.send_signal(signal.SIGSTOP)
+            halt(process.pid)
 
     def thaw(self) -> None:
         for process in self.processes:

@@ -16,6 +16,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
+from tests.support.halting import halt
+
 __all__ = ["RunningRedis", "running_redis"]
 
 START_S = 20.0
@@ -71,7 +73,7 @@ class RunningRedis:
     def freeze(self) -> None:
         """It answers nothing, and its connections stay."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        halt(self.process.pid)
 
     def thaw(self) -> None:
         assert self.process is not None

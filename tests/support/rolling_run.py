@@ -8,7 +8,6 @@ import asyncio
 import collections
 import contextlib
 import random
-import signal
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from hubbub.transport.drain import CROWD
 from tests.support.chat import chat_client
+from tests.support.halting import halt
 from tests.support.mongodb import MongoProcess
 from tests.support.rolling_clients import Place, PythonMember, swarm
 from tests.support.rolling_judge import Judge
@@ -171,7 +171,7 @@ class Run:
                 name = max(NAMES, key=lambda each: len(self.judge.at_node(each)))
                 node = site.nodes[name]
                 # It is frozen for as long as it takes that some wait for acks, so that there are unknown outcomes.
-                node.process.send_signal(signal.SIGSTOP)
+                halt(node.process.pid)
                 await self._until(lambda: self.judge.outstanding >= UNKNOWN, "sends to wait")
                 await node.kill()
                 await site.start(name)
