@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
@@ -140,19 +140,16 @@ class TestRooms:
     ) -> None:
         _, other = pair
         monkeypatch.setattr(redis_bus, "LINGER_S", 0.05)
-        client = Redis.from_url(server.url)
+        with BlockingRedis(port=server.port) as client:
 
-        async def listeners() -> int:
-            [(_, count)] = await client.pubsub_numsub("hubbub:room:tea")
-            return int(count)
+            def listeners() -> int:
+                [(_, count)] = client.pubsub_numsub("hubbub:room:tea")
+                return int(count)
 
-        assert await listeners() == 1
-        other.bus.leave("tea")
-        assert await listeners() == 1
-        async with asyncio.timeout(10):
-            while await listeners():
-                await asyncio.sleep(0.005)
-        await client.aclose()
+            assert listeners() == 1
+            other.bus.leave("tea")
+            assert listeners() == 1
+            await until(lambda: listeners() == 0)
 
     async def test_a_node_without_anybody_in_a_room_gets_no_byte_of_it(
         self, server: RunningRedis, pair: tuple[BusNode, BusNode]
